@@ -1,0 +1,182 @@
+"""The control plane of the local SageMaker: a request in, checked against botocore's model; an answer out.
+
+An operation is a function in one of this package's modules, under `@operation`. Where an operation only
+shows, lists or deletes a record, there is no function: `Describe*`, `List*` and `Delete*` of every kind in
+`store.KINDS` are derived from the shapes.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from botocore import xform_name
+
+from .errors import SageMakerError, invalid
+from .processes import Processes
+from .shapes import parse_request, project, service_model, to_json
+from .store import KINDS, Record, Store, page
+
+__all__ = ["SageMakerError", "Service", "invalid", "operation"]
+
+log = logging.getLogger(__name__)
+Operation = Callable[["Service", Record], Record | None]
+Part = TypeVar("Part")
+_OPERATIONS: dict[str, Operation] = {}
+
+
+@cache
+def _operation_names() -> dict[str, str]:
+    return {xform_name(name): name for name in service_model().operation_names}
+
+
+def operation(function: Operation) -> Operation:
+    """Serve an operation by the function of its snake_case name: `create_model(service, params) -> answer`.
+
+    `params` is checked, with timestamps as aware datetimes. The answer is cut to the operation's output
+    shape, so a function may return a whole record; None is an empty answer.
+    """
+    _OPERATIONS[_operation_names()[function.__name__]] = function
+    return function
+
+
+class Service:
+    """One account's SageMaker in one region. Thread safe; `close` ends every subprocess.
+
+    host: the machine around it (`local.host.Host`). root: a folder for the jobs' and containers' files.
+    """
+
+    def __init__(self, host: Any, root: Path) -> None:
+        self.host = host
+        self.root = Path(root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.store = Store(host.region, host.account)
+        self.processes = Processes()
+        self._parts: dict[type, Any] = {}
+
+    def part(self, factory: type[Part]) -> Part:
+        """This service's one `factory(service)`: the state that a module keeps beside the records.
+
+        Its `close()`, if any, is called by `close`; its `flush_capture()`, if any, by `flush_capture`.
+        """
+        with self.store.lock:
+            if factory not in self._parts:
+                self._parts[factory] = factory(self)
+            return self._parts[factory]
+
+    def call(self, name: str, params: Record) -> Record:
+        """Answer one operation; raises SageMakerError. Timestamps in the answer are datetimes."""
+        model = service_model().operation_model(name)
+        checked = parse_request(model, params)
+        answer = self._function(name)(self, checked)
+        return project(model.output_shape, answer or {}) if model.output_shape else {}
+
+    def _function(self, name: str) -> Operation:
+        if name in _OPERATIONS:
+            return _OPERATIONS[name]
+        for verb, generic in _GENERIC.items():
+            noun = name.removeprefix(verb)
+            if noun != name and noun.removesuffix("s") in KINDS:
+                return lambda service, params: generic(service, noun.removesuffix("s"), params)
+        raise SageMakerError("UnknownOperationException", f"{name} is not part of the local SageMaker.")
+
+    def page(self, name: str, records: Iterable[Record], params: Record) -> Record:
+        """The answer of List operation `name` over `records`: filtered, sorted, one page."""
+        members = service_model().operation_model(name).output_shape.members
+        summaries = next(key for key in members if key != "NextToken")
+        noun = max((noun for noun in KINDS if name.startswith(f"List{noun}s")), key=len)
+        rows, token = page(noun, records, params)
+        answer: Record = {summaries: [self.store.snapshot(row) for row in rows]}
+        return answer | ({"NextToken": token} if token else {})
+
+    async def handle_request(
+        self, method: str, path: str, headers: dict, body: bytes, query: dict
+    ) -> tuple[int, dict[str, str], bytes]:
+        """The control plane over HTTP (JSON 1.1). The work blocks, so it runs in a thread."""
+        return await asyncio.to_thread(self._answer, {k.lower(): v for k, v in headers.items()}, body)
+
+    def _answer(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        request_id = str(uuid.uuid4())
+        answered = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": request_id}
+        name = headers.get("x-amz-target", "").rpartition(".")[2]
+        try:
+            if name not in service_model().operation_names:
+                raise SageMakerError("UnknownOperationException", f"No operation {name!r}.")
+            params = _read_json(body)
+            self.authorize(headers, name, params)
+            return 200, answered, to_json(self.call(name, params))
+        except SageMakerError as error:
+            failed = {"__type": error.code, "message": error.message}
+            return error.status, answered | {"x-amzn-ErrorType": error.code}, to_json(failed)
+        except Exception:
+            log.exception("%s failed (request %s)", name, request_id)
+            failed = {"__type": "InternalFailure", "message": f"The local SageMaker failed in {name}."}
+            return 500, answered, to_json(failed)
+
+    def authorize(self, headers: dict[str, str], name: str, params: Record) -> None:
+        """Ask the host whether the caller may do this, and may pass the roles that the request names."""
+        wanted = [(f"sagemaker:{name}", resource_arn(self.store, name, params))]
+        roles = (params.get(key) for key in ("RoleArn", "ExecutionRoleArn"))
+        wanted += [("iam:PassRole", role) for role in roles if role]
+        if params.get("Tags"):
+            wanted.append(("sagemaker:AddTags", wanted[0][1]))
+        for action, resource in wanted:
+            try:
+                self.host.authorize(headers, action, resource)
+            except Exception as error:
+                if type(error).__name__ != "AccessDenied":
+                    raise
+                raise SageMakerError("AccessDeniedException", str(error)) from error
+
+    def flush_capture(self) -> None:
+        """Write out what endpoints have captured and not yet delivered."""
+        for part in list(self._parts.values()):
+            if hasattr(part, "flush_capture"):
+                part.flush_capture()
+
+    def close(self) -> None:
+        for part in list(self._parts.values()):
+            if hasattr(part, "close"):
+                part.close()
+        self.processes.close()
+
+
+def resource_arn(store: Store, name: str, params: Record) -> str:
+    """The resource that an IAM statement names for this call, or `*` where AWS has none (List*)."""
+    if "ResourceArn" in params:
+        return params["ResourceArn"]
+    nouns = [noun for noun in KINDS if name.endswith(noun)]
+    noun = max(nouns, key=len, default=None)
+    if noun == "ModelPackage" and name.startswith("Create") and "ModelPackageGroupName" in params:
+        return store.arn("ModelPackage", f"{store.name(params['ModelPackageGroupName'])}/*")
+    target = params.get(f"{noun}Name") or params.get(f"{noun}Arn")
+    return store.arn(noun, store.name(target)) if noun and isinstance(target, str) else "*"
+
+
+def _read_json(body: bytes) -> Record:
+    try:
+        params = json.loads(body or b"{}")
+    except ValueError as error:
+        raise SageMakerError("SerializationException", f"The body is not JSON: {error}") from error
+    if not isinstance(params, dict):
+        raise SageMakerError("SerializationException", "The body is not a JSON object.")
+    return params
+
+
+def _describe(service: Service, noun: str, params: Record) -> Record:
+    return service.store.snapshot(service.store.get(noun, params[f"{noun}Name"]))
+
+
+def _delete(service: Service, noun: str, params: Record) -> None:
+    service.store.delete(noun, params[f"{noun}Name"])
+
+
+def _list(service: Service, noun: str, params: Record) -> Record:
+    return service.page(f"List{noun}s", service.store.all(noun), params)
+
+
+_GENERIC = {"Describe": _describe, "Delete": _delete, "List": _list}
