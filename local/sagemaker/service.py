@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from botocore import xform_name
 
+from local.host import AccessDenied, Host
+
 from .errors import SageMakerError, invalid
 from .processes import Processes
 from .shapes import parse_request, project, service_model, to_json
@@ -50,7 +52,7 @@ class Service:
     host: the machine around it (`local.host.Host`). root: a folder for the jobs' and containers' files.
     """
 
-    def __init__(self, host: Any, root: Path) -> None:
+    def __init__(self, host: Host, root: Path) -> None:
         self.host = host
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -127,9 +129,7 @@ class Service:
         for action, resource in wanted:
             try:
                 self.host.authorize(headers, action, resource)
-            except Exception as error:
-                if type(error).__name__ != "AccessDenied":
-                    raise
+            except AccessDenied as error:
                 raise SageMakerError("AccessDeniedException", str(error)) from error
 
     def flush_capture(self) -> None:

@@ -32,8 +32,10 @@ class Kind:
     newest_first: bool = False
 
 
-_JOB_EXISTS = "Job name must be unique within an AWS account and region, and a job with this name already exists "
-    "({arn})"
+_JOB_EXISTS = (
+    "Job name must be unique within an AWS account and region, and a job with this name already "
+    "exists ({arn})"
+)
 _JOB_MISSING = "Could not find requested job with name: {name}"
 KINDS = {
     kind.noun: kind

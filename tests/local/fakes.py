@@ -1,6 +1,5 @@
 """A stand-in for the machine around the local SageMaker, and tiny requests to it."""
 
-import os
 from collections import defaultdict
 from typing import Any
 
@@ -46,5 +45,14 @@ class FakeHost:
     def authorize(self, headers: dict, action: str, resource: str) -> None:
         self.asked.append((action, resource))
 
-    def environment(self) -> dict[str, str]:
-        return {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "PATH": os.environ["PATH"]}
+    def put_metric_values(self, namespace, name, values, unit, dimensions) -> None:
+        self.metrics.extend((namespace, name, value, unit, dimensions) for value in values)
+
+    def environment(self, role_arn: str | None = None) -> dict[str, str]:
+        return {
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_SESSION_TOKEN": "testing",
+        }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from local.host import AccessDenied
 from local.sagemaker.service import SageMakerError, Service
 from local.sagemaker.shapes import pattern, service_model
 from tests.local.fakes import ACCOUNT, REGION, ROLE, FakeHost
@@ -141,9 +142,6 @@ def test_the_caller_needs_the_action_on_the_resource_and_the_role(service):
 
 
 def test_a_denied_call_is_answered_so(service):
-    class AccessDenied(Exception):
-        pass
-
     def deny(headers, action, resource):
         raise AccessDenied(f"not authorized to perform: {action}")
 
