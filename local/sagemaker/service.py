@@ -18,6 +18,7 @@ from botocore import xform_name
 
 from local.host import AccessDenied, Host
 
+from .containers import default_images
 from .errors import SageMakerError, invalid
 from .processes import Processes
 from .shapes import parse_request, project, service_model, to_json
@@ -49,7 +50,8 @@ def operation(function: Operation) -> Operation:
 class Service:
     """One account's SageMaker in one region. Thread safe; `close` ends every subprocess.
 
-    host: the machine around it (`local.host.Host`). root: a folder for the jobs' and containers' files.
+    host: the machine around it. root: a folder for the jobs' and containers' files. `images` may be added to:
+    a repository's name and the command that stands for it.
     """
 
     def __init__(self, host: Host, root: Path) -> None:
@@ -58,6 +60,7 @@ class Service:
         self.root.mkdir(parents=True, exist_ok=True)
         self.store = Store(host.region, host.account)
         self.processes = Processes()
+        self.images = default_images()
         self._parts: dict[type, Any] = {}
 
     def part(self, factory: type[Part]) -> Part:
