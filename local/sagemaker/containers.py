@@ -1,8 +1,8 @@
 """Containers without Docker: an image is a command of this interpreter, `/opt/ml` a folder of the job's own.
 
-SageMaker's contract with a container is files under `/opt/ml`, environment variables, a verb and an exit code.
-`SAGEMAKER_BASE_DIR`, AWS's own variable, moves the folder; every `/opt/ml` in what the request says to the
-container (paths, arguments, environment, hyperparameters) moves with it.
+SageMaker's contract with a container is files under `/opt/ml`, environment variables, a verb and an exit
+code. `SAGEMAKER_BASE_DIR`, AWS's own variable, moves the folder; every `/opt/ml` in what the request says to
+the container (paths, arguments, environment, hyperparameters) moves with it.
 """
 
 import os
@@ -34,7 +34,7 @@ class Image:
 
 
 def default_images() -> dict[str, Image]:
-    """Images by repository name: the product's own, and the framework image that its environment can stand for."""
+    """Images by repository name: the product's own, and the framework image that it can stand for."""
     jobs = Image([sys.executable, "-m", "jobs"], {"PYTHONPATH": str(REPOSITORY_ROOT)})
     return {"evergreen-jobs": jobs, "sagemaker-scikit-learn": jobs}
 
