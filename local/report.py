@@ -1,0 +1,300 @@
+"""out/loop/report.html: one file that shows what a run of the loop did, with nothing to fetch.
+
+`render(record)` takes a run's record (loop.json: local/record.py has its keys) and returns the page. It only
+reads, so a page can be made again from a kept record: `python -m local.report out/loop/loop.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from local import figures
+from local.figures import LOWER_IS_BETTER
+from local.wording import clock, day, grouped, interval, number, short_day, span, why
+
+ACTS = {"rollback": "roll back"}
+
+
+def write(record: dict, path: Path) -> Path:
+    path.write_text(render(record), encoding="utf-8")
+    return path
+
+
+def render(record: dict) -> str:
+    css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    parts = (
+        head,
+        quality,
+        before_after,
+        champions,
+        canaries,
+        drift,
+        timeline,
+        decisions,
+        windows,
+        executions,
+    )
+    body = "\n".join(part(record) for part in parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Evergreen: the loop for {escape(record['model'])}</title>\n<style>\n{css}</style></head>\n"
+        f"<body><main>\n{body}\n<footer>Read from the run's record, <code>loop.json</code>, beside this file."
+        "</footer></main></body></html>\n"
+    )
+
+
+def section(title: str, lead: str, body: str) -> str:
+    said = f'<p class="soft">{escape(lead)}</p>' if lead else ""
+    return f"<section><h2>{escape(title)}</h2>{said}{body}</section>"
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = (), stack: bool = True
+) -> str:
+    """Cells are HTML already. On a phone each row becomes a block, its cells named by their heads."""
+    kind = [' class="n"' if column in numeric else "" for column in range(len(heads))]
+    names = "".join(f"<th{css}>{escape(name)}</th>" for name, css in zip(heads, kind, strict=True))
+    body = ""
+    for row in rows:
+        cells = zip(heads, row, kind, strict=True)
+        body += (
+            "<tr>"
+            + "".join(f'<td{css} data-name="{escape(h)}">{cell}</td>' for h, cell, css in cells)
+            + "</tr>"
+        )
+    css = "rows stack" if stack else "rows"
+    return f'<table class="{css}"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def key(*entries: tuple[str, str]) -> str:
+    spans = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for css, name in entries)
+    return f'<div class="key">{spans}</div>'
+
+
+def head(record: dict) -> str:
+    closed = record["closed"]
+    badge, title = (
+        ("The loop closed", headline(record)) if closed else ("The loop did not close", "Not closed")
+    )
+    lead = "Every step was started by the event that starts it on AWS." if closed else record["missing"]
+    counts, seconds = record["counts"], record["seconds"]
+    setup = f", after {clock(seconds['setup'])} of set-up" if seconds.get("setup") else ""
+    tiles = (
+        (str(len(record["champions"])), "champions"),
+        (str(len(record["executions"])), "executions"),
+        (grouped(counts["predictions"]), "predictions"),
+        (grouped(counts["labels"]), "labels"),
+        (clock(seconds["run"]), f"the run{setup}"),
+        (f"{record['peak_mb'] / 1024:.1f} GB", "memory at its peak"),
+    )
+    cells = "".join(
+        f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles
+    )
+    world = f"Replayed: {day(record['world']['from'])} to {day(record['world']['until'])}."
+    return (
+        f'<header><span class="verdict{"" if closed else " open"}">{badge}</span><h1>{escape(title)}</h1>'
+        f'<p>{escape(lead)} <span class="soft">{world}</span></p><div class="tiles">{cells}</div></header>'
+    )
+
+
+def headline(record: dict) -> str:
+    last = record["champions"][-1]
+    said = f"Version {last['version']} took over on {day(last['promoted_at'])}, after a violation"
+    shown = [row for row in record["before_after"] if row["metric"] == record["primary"]]
+    for row in shown:
+        said += f": {row['metric']} {number(row['old'])} → {number(row['new'])}"
+        said += f" on the same {grouped(row['rows'])} rows"
+    return said
+
+
+def quality(record: dict) -> str:
+    measured = [window for window in record["windows"] if window["quality"]]
+    if not measured:
+        return ""
+    names = [
+        name
+        for name in dict.fromkeys((record["quality"], record["primary"]))
+        if name in measured[0]["quality"]
+    ]
+    legend = key(
+        ("new", "champion in service, with its interval"),
+        ("violation", "a violation of quality"),
+        ("hollow", "the replaced model on the same rows"),
+    )
+    charts = "".join(figures.metric(record, measured, name) for name in names)
+    return section(
+        "Quality, week by week",
+        "Measured on each week's own rows once their labels were in. Dotted: what the champion showed "
+        "when it was trained. A green line marks the day on which a version took over.",
+        legend + charts,
+    )
+
+
+def before_after(record: dict) -> str:
+    rows = record["before_after"]
+    if not rows:
+        return ""
+    old, new = (f"v{champion['version']}" for champion in record["champions"][-2:])
+    first = rows[0]
+    weeks = f"{day(first['from'])} to {day(first['to'])}"
+    body = table(("metric", old, new, "change"), map(comparison, rows), numeric=(1, 2, 3), stack=False)
+    return section(
+        "Before and after, on the same rows",
+        f"Both versions scored the same {grouped(first['rows'])} rows, {weeks}: "
+        f"the weeks after {new} took over, which neither saw in training.",
+        f"<figure>{body}</figure>",
+    )
+
+
+def comparison(row: dict) -> tuple[str, ...]:
+    change = row["new"] - row["old"]
+    better = (change < 0) == (row["metric"] in LOWER_IS_BETTER)
+    mark = f'<span class="{"better" if better else "worse"}">{change:+.3f}</span>'
+    return escape(row["metric"]), number(row["old"]), number(row["new"]), mark
+
+
+def champions(record: dict) -> str:
+    if not record["champions"]:
+        return ""
+    heads = ("version", "in service from", "caused by", "on its holdout", "approved by")
+    rows = (champion_row(champion, record) for champion in record["champions"])
+    return section("Champions", "", f"<figure>{table(heads, rows)}</figure>")
+
+
+def champion_row(champion: dict, record: dict) -> tuple[str, ...]:
+    before = champion.get("predecessor") or {}
+    held = champion.get("holdout") or {}
+    figures_ = ""
+    for name in leading(champion["metrics"], record):
+        rest = f' <span class="soft">predecessor {interval(before[name])}</span>' if name in before else ""
+        figures_ += f"<div>{escape(name)} {interval(champion['metrics'][name])}{rest}</div>"
+    if held.get("rows"):
+        figures_ += f"<small>{grouped(held['rows'])} rows, {span(held, 'from', 'until')}</small>"
+    return (
+        f"<b>v{champion['version']}</b><small><code>{escape(champion['run'])}</code></small>",
+        day(champion["promoted_at"]),
+        escape(why(champion["cause"])),
+        figures_,
+        escape(champion["approved_by"]),
+    )
+
+
+def leading(metrics: dict, record: dict, limit: int = 4) -> list[str]:
+    """The metrics that decide come first, then the rest as they stand in the evaluation."""
+    first = [name for name in dict.fromkeys((record["primary"], record["quality"])) if name in metrics]
+    return (first + [name for name in metrics if name not in first])[:limit]
+
+
+def canaries(record: dict) -> str:
+    shown = [deployment for deployment in record["deployments"] if deployment["samples"]]
+    if not shown:
+        return ""
+    return section(
+        "The canary",
+        "Which fleet answered, second by second, from the endpoint's own Invocations metric.",
+        key(("old", "the fleet in service"), ("new", "the new fleet")) + "".join(map(figures.canary, shown)),
+    )
+
+
+def drift(record: dict) -> str:
+    if not any(window["features"] for window in record["windows"]):
+        return ""
+    legend = key(("heat", "share of the allowed distance"), ("over", "over it: a violation"))
+    return section(
+        "Drift, feature by window",
+        "Each week's distance from the champion's training data; a new champion brings a new baseline.",
+        f"{legend}<figure>{figures.drift(record)}</figure>",
+    )
+
+
+def timeline(record: dict) -> str:
+    story = "".join(story_line(execution) for execution in record["executions"] if telling(execution))
+    return section(
+        "Timeline",
+        "Each execution in the run's own seconds; the world waits while one runs.",
+        f'<figure>{figures.timeline(record)}</figure><ol class="story">{story}</ol>',
+    )
+
+
+def telling(execution: dict) -> bool:
+    """A monitor run that found nothing is in the table of windows; it is no part of the story."""
+    return execution["machine"] != "monitor" or execution["status"] != "SUCCEEDED"
+
+
+def story_line(execution: dict) -> str:
+    steps = " → ".join(f"{state['name']} {state['seconds']:.1f} s" for state in execution["states"])
+    said = f": {execution['reason']}" if execution["reason"] else ""
+    return (
+        f"<li><time>{short_day(execution['at'])}<br>{clock(execution['start'])}</time><div>"
+        f"<b>{escape(execution['machine'])}</b> {escape(execution['ended_in'])}{escape(said)} "
+        f'<div class="why">because of {escape(why(execution["cause"]))}</div>'
+        f"<details><summary>{len(execution['states'])} states, {clock(execution['seconds'])}</summary>"
+        f'<div class="states">{escape(steps)}</div></details></div></li>'
+    )
+
+
+def decisions(record: dict) -> str:
+    if not record["decisions"]:
+        return ""
+    rows = (
+        (
+            short_day(made["at"]),
+            escape(why(made["signal"])),
+            tag(made["decision"]),
+            escape(made["reason"]),
+        )
+        for made in record["decisions"]
+    )
+    heads = ("on", "signal", "decision", "reason")
+    lead = "What respond made of each signal, as the ledger has it."
+    return section("Decisions", lead, f"<figure>{table(heads, rows)}</figure>")
+
+
+def tag(decision: str) -> str:
+    return f'<span class="tag {escape(decision)}">{escape(ACTS.get(decision, decision))}</span>'
+
+
+def windows(record: dict) -> str:
+    if not record["windows"]:
+        return ""
+    rows = (
+        (
+            span(window),
+            grouped(window["rows"]),
+            grouped(window["labelled"]),
+            escape(window["status"]),
+            "<br>".join(escape(violation["description"]) for violation in window["violations"]) or "none",
+        )
+        for window in record["windows"]
+    )
+    body = table(("window", "rows", "labelled", "status", "violations"), rows, numeric=(1, 2))
+    return (
+        f"<details><summary>All {len(record['windows'])} windows</summary><figure>{body}</figure></details>"
+    )
+
+
+def executions(record: dict) -> str:
+    rows = (
+        (
+            short_day(execution["at"]),
+            escape(execution["machine"]),
+            escape(execution["status"]),
+            f"{execution['seconds']:.1f} s",
+            escape(execution["ended_in"]),
+            f"<code>{escape(execution['cause_event_id'])}</code><small>{escape(why(execution['cause']))}</small>",
+        )
+        for execution in record["executions"]
+    )
+    body = table(("on", "machine", "status", "took", "ended in", "cause"), rows, numeric=(3,))
+    title = f"All {len(record['executions'])} executions, with the event that started each"
+    return f"<details><summary>{title}</summary><figure>{body}</figure></details>"
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1] if len(sys.argv) > 1 else "out/loop/loop.json")
+    print(write(json.loads(source.read_text(encoding="utf-8")), source.with_name("report.html")))
