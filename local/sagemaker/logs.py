@@ -28,12 +28,12 @@ class Logs:
         with self._lock:
             self._waiting.setdefault((group, stream), []).append(line)
 
-    def follow(self, lines: Iterable[str], group: str, stream: str, seen: Callable[[str], None]) -> None:
+    def follow(self, lines: Iterable[bytes], group: str, stream: str, seen: Callable[[str], None]) -> None:
         """Write each line until the process closes its output; `seen` gets each too."""
         for line in lines:
-            line = line.rstrip("\n")
-            seen(line)
-            self.write(group, stream, line)
+            text = line.decode(errors="replace").rstrip("\r\n")
+            seen(text)
+            self.write(group, stream, text)
 
     def flush(self) -> None:
         """Everything written so far is in CloudWatch when this returns."""
