@@ -61,6 +61,16 @@ format: setup ## Format and fix what ruff can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+.PHONY: image
+image: ## Build the job image and push it: make image REPOSITORY=<account>.dkr.ecr.<region>.amazonaws.com/evergreen-jobs
+	@test -n "$(REPOSITORY)" || { echo "REPOSITORY is missing: $$(grep -oE 'make image REPOSITORY=.*' Makefile | head -1)"; exit 2; }
+	docker build --platform linux/amd64 -f jobs/Dockerfile -t $(REPOSITORY):$$(git rev-parse --short HEAD) .
+	docker push $(REPOSITORY):$$(git rev-parse --short HEAD)
+
+.PHONY: publish
+publish: setup ## Publish a model folder: make publish MODEL=models/flights STACK=evergreen
+	$(PY) -m models.publish $(or $(MODEL),models/flights) --stack $(or $(STACK),evergreen)
+
 .PHONY: build
 build: setup ## sam build
 	.tools/bin/sam build
