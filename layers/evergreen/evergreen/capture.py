@@ -1,0 +1,61 @@
+"""Captured requests: which files belong to a window, and how many rows they hold.
+
+A line is one request, which may carry many rows; a row belongs to the window of its request's
+`inferenceTime`. The analyser reads the same lines again, all of them: here they are only counted, and only
+until there are enough.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from . import artifacts, times
+
+
+def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[str]:
+    """Keys of the hours that [start, end) touches under `prefix` (which ends in a slash), in order of time.
+    One hour more is read at the end: a line is written some time after its request was answered."""
+    last = f"{prefix}{times.hour_path(end + timedelta(hours=1))}0"  # '0' sorts behind '/'
+    for found in artifacts.listing(bucket, prefix, after=f"{prefix}{times.hour_path(start)}"):
+        if found["Key"] >= last:
+            return
+        yield found["Key"]
+
+
+def count_rows(bucket: str, keys: Iterable[str], start: datetime, end: datetime, enough: int) -> int:
+    """Rows of [start, end) in these files: exact while it is under `enough`, where counting stops."""
+    rows = 0
+    for key in keys:
+        for line in artifacts.read(bucket, key).splitlines():
+            rows += rows_of(line, start, end)
+            if rows >= enough:
+                return rows
+    return rows
+
+
+def rows_of(line: bytes, start: datetime, end: datetime) -> int:
+    """Rows of one captured line in [start, end); a broken line has none (the analyser quotes it)."""
+    try:
+        record = json.loads(line)
+        moment = times.parse(record["eventMetadata"]["inferenceTime"])
+        if not start <= moment < end:
+            return 0
+        return _instances(record["captureData"]["endpointInput"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _instances(sent: dict) -> int:
+    data = sent["data"]
+    if sent.get("encoding") == "BASE64":
+        try:
+            data = base64.b64decode(data, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return 0
+    if "json" in sent.get("observedContentType", "") and "lines" not in sent["observedContentType"]:
+        content = json.loads(data)
+        content = content.get("instances", content) if isinstance(content, dict) else content
+        return len(content) if isinstance(content, list) else 1
+    return sum(1 for row in data.splitlines() if row.strip())

@@ -1,0 +1,103 @@
+"""What starts the machines, read in one place: which model, and the cause that every record carries on."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import times
+from .errors import EventInvalid
+from .names import MODEL
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why something happens: `kind` code | schedule | data | violation | alarm | rollback | person | program,
+    `id` the same for each delivery of the same event, `at` the event's own time, `by` who or what."""
+
+    kind: str
+    id: str
+    at: str
+    by: str
+
+    @property
+    def key(self) -> str:
+        """One text for what the ledger and a run's id need."""
+        return f"{self.kind}:{self.id}"
+
+    def as_dict(self) -> dict[str, str]:
+        """As it travels in payloads and stands in the ledger."""
+        return asdict(self)
+
+
+def cause_of(event: Event) -> tuple[str, Cause]:
+    """(model, cause) of any event that starts a machine of ours but an alarm's, whose model is in a name that
+    only the ledger can read. Raises EventInvalid."""
+    source, kind = event.get("source", ""), event.get("detail-type", "")
+    detail = event.get("detail") or {}
+    if source == "aws.s3":
+        return _object_created(event)
+    if source == "evergreen.schedule":
+        at = time_of(event, detail.get("at"))
+        model = _model(detail)
+        return model, Cause("schedule", f"{model}@{at}", at, "schedule")
+    if kind in ("TrainingRequested", "MonitoringRequested", "ViolationFound"):
+        return _model(detail), _own_cause(event, detail)
+    raise EventInvalid(f"no cause is known for {kind!r} from {source!r}")
+
+
+def published(event: Event) -> tuple[str, str, str, str | None]:
+    """(model, digest, key, version id) of a folder's model.yaml that was published."""
+    key, version = _object(event)
+    match = re.fullmatch(r"models/([^/]+)/([0-9a-f]{6,64})/model\.yaml", key)
+    if not match:
+        raise EventInvalid(f"{key} is not models/<name>/<digest>/model.yaml")
+    return match[1], match[2], key, version
+
+
+def time_of(event: Event, stated: str | None = None) -> str:
+    """The event's own time; `stated` is a time within it that says better when the thing happened."""
+    text = stated or event.get("time") or ""
+    if not times.is_iso(text):
+        raise EventInvalid(f"{event.get('detail-type')!r} has no time: {text!r}")
+    return times.normal(text)
+
+
+def _object_created(event: Event) -> tuple[str, Cause]:
+    key, version = _object(event)
+    at = time_of(event)
+    if key.startswith("models/"):
+        model, digest, _, version = published(event)
+        # The version, because publishing an earlier digest again is new code again.
+        return model, Cause("code", f"{digest}@{version}" if version else digest, at, "s3")
+    match = re.match(r"datasets/([^/]+)/.", key)
+    if not match or not MODEL.fullmatch(match[1]):
+        raise EventInvalid(f"{key} is not datasets/<name>/<file>")
+    return match[1], Cause("data", f"{key}@{version}" if version else key, at, "s3")
+
+
+def _object(event: Event) -> tuple[str, str | None]:
+    try:
+        stored = event["detail"]["object"]
+        return stored["key"], stored.get("version-id")
+    except (KeyError, TypeError) as error:
+        raise EventInvalid(f"not an S3 Object Created event: {error} is missing") from error
+
+
+def _own_cause(event: Event, detail: Event) -> Cause:
+    given = detail.get("cause")
+    if not given:
+        at = time_of(event)
+        return Cause("program", str(event.get("id") or at), at, event.get("account") or event["source"])
+    try:
+        return Cause(given["kind"], given["id"], time_of(event, given["at"]), given["by"])
+    except (KeyError, TypeError) as error:
+        raise EventInvalid(f"detail.cause of {event.get('detail-type')!r}: {error} is missing") from error
+
+
+def _model(detail: Event) -> str:
+    model = detail.get("model")
+    if not isinstance(model, str) or not MODEL.fullmatch(model):
+        raise EventInvalid(f"detail.model is {model!r}, which is no model's name")
+    return model

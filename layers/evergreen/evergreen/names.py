@@ -1,0 +1,54 @@
+"""Names derived from ids, so that the same cause twice meets its own work instead of doing it again."""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+MODEL = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+class Deployment(NamedTuple):
+    """What a deployment's name says."""
+
+    model: str
+    version: int
+
+
+def digest(text: str, length: int = 10) -> str:
+    """The first hex digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def run(model: str, cause_key: str) -> str:
+    """A run's id: one per cause."""
+    return f"{model}-{digest(cause_key)}"
+
+
+def endpoint(prefix: str, model: str) -> str:
+    """The endpoint, and the model package group, of a model."""
+    return f"{prefix}-{model}"
+
+
+def deployment(prefix: str, model: str, version: int, approval: str) -> str:
+    """The SageMaker model and endpoint config of one approval of one version."""
+    return f"{prefix}-{model}-v{version}-{digest(approval, 6)}"
+
+
+def alarms(deployment_name: str) -> dict[str, str]:
+    """The rollback alarms of a deployment."""
+    return {kind: f"{deployment_name}-{kind}" for kind in ("errors", "latency")}
+
+
+def parse_alarm(prefix: str, alarm: str) -> tuple[Deployment, str, str] | None:
+    """(what is deployed, the deployment's name, kind of alarm), or None for an alarm that is not ours."""
+    match = re.fullmatch(
+        rf"({re.escape(prefix)}-({MODEL.pattern})-v(\d+)-[0-9a-f]{{6}})-(errors|latency)", alarm
+    )
+    if not match:
+        return None
+    return Deployment(match[2], int(match[3])), match[1], match[4]
+
+
+def execution(arn: str) -> str:
+    """The last part of an execution's ARN: its name."""
+    return arn.rsplit(":", 1)[-1]

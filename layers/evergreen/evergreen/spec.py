@@ -1,0 +1,264 @@
+"""model.yaml: everything the loop needs to know about a model, checked when its folder is published.
+
+`parse` returns plain data (what the ledger keeps as JSON): durations in seconds, shares as fractions, every
+default filled in. All mistakes are reported at once, each with its line:
+
+    model.yaml has 2 mistakes:
+      line 12: gate.floor: 1.7 is not between 0 and 1
+      line 20: serv: is not a key here; did you mean serve?
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from . import metrics, units
+from .errors import SpecInvalid
+from .names import MODEL
+from .schema import Key, Kind, Mistake, compose, find, list_of, mapping, mapping_of, scalar
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+CAUSES = ("violation", "data")
+# MaximumExecutionTimeoutInSeconds of UpdateEndpoint, less ten minutes for the fleet to start.
+LONGEST_SHIFT = 28800 - 600
+
+_name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and dashes"))
+_column = scalar(units.text(r"\S.*", "a column's name"))
+_entry = scalar(units.text(r"\w[\w./-]*\.py", "a Python file of the model's folder"))
+_instance = scalar(units.text(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type such as ml.m5.large"))
+_image = scalar(units.text(r"\S{1,255}", "an image URI"))
+_instances = scalar(units.integer(1, 100))
+_volume = scalar(units.integer(1, 16384))
+_rows = scalar(units.integer(1, 10**9))
+_timeout = scalar(units.duration(MINUTE, 22 * HOUR))
+_span = scalar(units.duration(HOUR, 3650 * DAY))
+
+
+def _feature(node, path: str, mistakes: list[Mistake]) -> Any:
+    """`distance: number` is short for `distance: {type: number}`."""
+    kind = mapping(
+        {
+            "type": Key(scalar(units.choice(("number", "integer", "string", "boolean")))),
+            "min": Key(scalar(units.number()), None),
+            "max": Key(scalar(units.number()), None),
+            "values": Key(list_of(scalar(units.anything)), None),
+            "nullable": Key(scalar(units.boolean), False),
+        }
+    )
+    if node.id != "scalar":
+        return kind(node, path, mistakes)
+    name = scalar(units.choice(("number", "integer", "string", "boolean")))(node, path, mistakes)
+    return {"type": name, "min": None, "max": None, "values": None, "nullable": False}
+
+
+def _defaults(kind: Kind) -> Any:
+    """What a section is when it is not there."""
+    mistakes: list[Mistake] = []
+    return kind(compose("{}", mistakes), "", mistakes)
+
+
+_scaling = mapping(
+    {
+        "min": Key(_instances),
+        "max": Key(_instances),
+        "invocations_per_instance": Key(scalar(units.number(1, 10**7))),
+    }
+)
+_processing = mapping(
+    {
+        "instance": Key(_instance, "ml.m5.large"),
+        "volume_gb": Key(_volume, 30),
+        "timeout": Key(scalar(units.duration(MINUTE, 24 * HOUR)), HOUR),
+    }
+)
+_alarms = mapping(
+    {
+        "errors": Key(scalar(units.fraction(0, 1)), 0.01),
+        "latency_p99": Key(scalar(units.duration(0.001, 60)), 1),
+    }
+)
+_ship = mapping(
+    {
+        "strategy": Key(scalar(units.choice(("canary", "linear", "all_at_once"))), "canary"),
+        "percent": Key(scalar(units.percent(1, 50)), 10),
+        "bake": Key(scalar(units.duration(0, HOUR)), 10 * MINUTE),
+        "alarms": Key(_alarms, _defaults(_alarms)),
+        "probation": Key(scalar(units.duration(0, 30 * DAY)), DAY),
+    }
+)
+_free = mapping_of(lambda node, path, mistakes: None)
+_retrain = mapping(
+    {
+        "schedule": Key(scalar(units.schedule), None),
+        "on": Key(list_of(scalar(units.choice(CAUSES))), ["violation"]),
+        "cool_down": Key(scalar(units.duration(0, 365 * DAY)), 6 * HOUR),
+        "per_day": Key(scalar(units.integer(1, 100)), 2),
+        "repeat": Key(scalar(units.integer(1, 100)), 2),
+        "window": Key(_span, None),
+        "min_rows": Key(_rows, None),
+    }
+)
+
+_MODEL = mapping(
+    {
+        "name": Key(_name),
+        "task": Key(scalar(units.choice(tuple(metrics.TASKS)))),
+        "target": Key(_column),
+        "id": Key(_column),
+        "time": Key(_column),
+        "protected": Key(list_of(_column), []),
+        "features": Key(mapping_of(_feature)),
+        "train": Key(
+            mapping(
+                {
+                    "entry": Key(_entry, "train.py"),
+                    "image": Key(_image, None),
+                    "instance": Key(_instance),
+                    "count": Key(_instances, 1),
+                    "volume_gb": Key(_volume, 30),
+                    "timeout": Key(_timeout, HOUR),
+                    "hyperparameters": Key(mapping_of(scalar(units.anything)), {}),
+                }
+            )
+        ),
+        "serve": Key(
+            mapping(
+                {
+                    "entry": Key(_entry, "inference.py"),
+                    "instance": Key(_instance),
+                    "count": Key(_instances, 1),
+                    "scaling": Key(_scaling, None),
+                }
+            )
+        ),
+        "processing": Key(_processing, _defaults(_processing)),
+        "gate": Key(
+            mapping(
+                {
+                    "primary": Key(scalar(units.text(r"\w+", "a metric's name"))),
+                    "floor": Key(scalar(units.number())),
+                    "margin": Key(scalar(units.number()), 0.0),
+                    "holdout": Key(_span),
+                    "min_rows": Key(_rows, 200),
+                    "slices": Key(list_of(_column), []),
+                    "slice_drop": Key(scalar(units.number(0, 1)), 0.05),
+                    "slice_rows": Key(_rows, 200),
+                    "approval": Key(scalar(units.choice(("auto", "person"))), "person"),
+                }
+            )
+        ),
+        "ship": Key(_ship, _defaults(_ship)),
+        "monitor": Key(
+            mapping(
+                {
+                    "every": Key(scalar(units.duration(MINUTE, 365 * DAY))),
+                    "lookback": Key(scalar(units.duration(MINUTE, 365 * DAY)), None),
+                    "min_rows": Key(_rows, 1000),
+                    # What the analyser makes of these two, beside what is named here, is its own affair.
+                    "data": Key(_free, {}),
+                    "quality": Key(
+                        mapping(
+                            {
+                                "metric": Key(scalar(units.text(r"\w+", "a metric's name"))),
+                                "tolerance": Key(scalar(units.number(0))),
+                                "min_labels": Key(_rows, 100),
+                            }
+                        ),
+                        None,
+                    ),
+                }
+            )
+        ),
+        "retrain": Key(_retrain, _defaults(_retrain)),
+    }
+)
+
+
+def parse(text: str, *, folder: str | None = None, files: Collection[str] | None = None) -> dict[str, Any]:
+    """The specification in `text`. `folder` is the name it was published under and `files` what lies beside
+    it: where they are given they are checked against it. Raises SpecInvalid."""
+    mistakes: list[Mistake] = []
+    root = compose(text, mistakes)
+    spec = _MODEL(root, "", mistakes) if root else None
+    if isinstance(spec, dict):
+        wrong = {mistake.path for mistake in mistakes}
+        for path, reason in _contradictions(spec, folder, files):
+            # A mistake of its own kind comes first: what depends on it would only repeat it.
+            if path not in wrong:
+                mistakes.append(Mistake(find(root, path.split(".")), path, reason))
+    if mistakes:
+        raise SpecInvalid(_message(mistakes))
+    spec["monitor"]["lookback"] = spec["monitor"]["lookback"] or spec["monitor"]["every"]
+    return spec
+
+
+def _message(mistakes: list[Mistake]) -> str:
+    count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return "\n  ".join([f"model.yaml has {count}:", *map(str, sorted(mistakes))])
+
+
+def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[str] | None):
+    """What is well formed and cannot be meant: (path, reason) pairs. A part that has a mistake is None
+    here."""
+    if folder and spec["name"] and spec["name"] != folder:
+        yield "name", f"{spec['name']!r} was published under models/{folder}/"
+    features = spec["features"] or {}
+    if spec["features"] == {}:
+        yield "features", "names no column"
+    if spec["target"] in features:
+        yield f"features.{spec['target']}", "is the target: a model must not see it"
+    for name, feature in features.items():
+        if feature:
+            yield from _feature_contradictions(f"features.{name}", feature)
+    for section in ("train", "serve"):
+        entry = (spec[section] or {}).get("entry")
+        if entry and files is not None and entry not in files:
+            yield f"{section}.entry", f"{entry} is not in the folder ({', '.join(sorted(files)) or 'empty'})"
+    scaling = (spec["serve"] or {}).get("scaling")
+    if scaling and scaling["min"] and scaling["max"] and scaling["min"] > scaling["max"]:
+        yield "serve.scaling.min", f"{scaling['min']} is more than max, {scaling['max']}"
+    if spec["task"]:
+        yield from _metric_contradictions(spec)
+    if spec["ship"]:
+        yield from _ship_contradictions(spec["ship"])
+    monitor = spec["monitor"]
+    if monitor and monitor["every"] and monitor["every"] % MINUTE:
+        yield "monitor.every", "is not a whole number of minutes"
+
+
+def _feature_contradictions(path: str, feature: dict[str, Any]):
+    low, high = feature["min"], feature["max"]
+    if low is not None and high is not None and low > high:
+        yield f"{path}.min", f"{low:g} is more than max, {high:g}"
+    bounded = low is not None or high is not None
+    if bounded and feature["type"] in ("string", "boolean"):
+        yield f"{path}.type", f"a {feature['type']} has no min or max"
+    if feature["values"] == []:
+        yield f"{path}.values", "allows nothing"
+
+
+def _metric_contradictions(spec: dict[str, Any]):
+    task, gate = spec["task"], spec["gate"] or {}
+    quality = (spec["monitor"] or {}).get("quality") or {}
+    for path, name in (
+        ("gate.primary", gate.get("primary")),
+        ("monitor.quality.metric", quality.get("metric")),
+    ):
+        if name and name not in metrics.TASKS[task]:
+            yield path, f"{name!r} is not a metric of {task}: one of {', '.join(metrics.TASKS[task])}"
+    metric = metrics.TASKS[task].get(gate.get("primary") or "")
+    if metric and gate["floor"] is not None and not metric.low <= gate["floor"] <= metric.high:
+        yield "gate.floor", f"{gate['floor']:g} is not {metric.bounds()}"
+
+
+def _ship_contradictions(ship: dict[str, Any]):
+    """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys."""
+    if ship["strategy"] != "linear" or not ship["percent"]:
+        return
+    if ship["percent"] < 10:
+        yield "ship.percent", f"{ship['percent']} % is under 10 %, the smallest step of a linear shift"
+    steps = -(-100 // ship["percent"])
+    if ship["bake"] and steps * ship["bake"] > LONGEST_SHIFT:
+        yield (
+            "ship.bake",
+            f"{steps} steps of {units.spoken(ship['bake'])} take longer than a deployment may (8h)",
+        )
