@@ -1,0 +1,283 @@
+"""Is this data what model.yaml promises? Every mistake is named with its column, file and first bad row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.columns import read_file, timestamps
+from jobs.spec import BINARY, MULTICLASS, REGRESSION, Feature, Spec
+
+NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)\s*$"
+ARROW_TYPES = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_()}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`rows` is how many rows are affected (0: the whole file or set). A fatal finding refuses the data."""
+
+    column: str | None
+    check: str
+    reason: str
+    file: str | None = None
+    rows: int = 0
+    fatal: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Refused(Exception):
+    """A column cannot be read as what it should be; carries the finding."""
+
+    def __init__(self, finding: Finding):
+        super().__init__(finding.reason)
+        self.finding = finding
+
+
+def read_checked(files: list[Path], root: Path, spec: Spec) -> tuple[pa.Table | None, list[Finding]]:
+    """All rows of all files in the declared types, and what is wrong with them. No table where nothing was readable."""
+    tables, findings = [], []
+    for path in files:
+        table, found = _read_one(path, str(path.relative_to(root)), spec)
+        findings += found
+        if table is not None:
+            tables.append(table)
+    if not files:
+        findings.append(Finding(None, "no_files", "there is no Parquet or CSV file in the data"))
+    return (pa.concat_tables(tables) if tables else None), findings
+
+
+def check_rows(table: pa.Table, spec: Spec) -> list[Finding]:
+    """What only the rows of all files together can show: duplicate ids and the label."""
+    return [*_duplicates(table[spec.id], spec), *_label(table[spec.target], spec)]
+
+
+def check_size(rows: int, least: int, what: str) -> list[Finding]:
+    if rows >= least:
+        return []
+    return [
+        Finding(None, "too_few_rows", f"{what} has {rows:,} rows, at least {least:,} are needed", rows=rows)
+    ]
+
+
+def unseen_categories(train: pa.Table, holdout: pa.Table, spec: Spec) -> list[Finding]:
+    """Categories in the holdout that training never saw, where model.yaml lists none: counted, not refused."""
+    findings = []
+    for feature in spec.features.values():
+        if feature.type != "string" or feature.values is not None:
+            continue
+        seen = pc.unique(train[feature.name])
+        unseen = pc.and_(
+            pc.invert(pc.is_in(holdout[feature.name], value_set=seen)), pc.is_valid(holdout[feature.name])
+        )
+        rows = pc.sum(unseen).as_py() or 0
+        if rows:
+            examples = pc.unique(holdout[feature.name].filter(unseen)).to_pylist()
+            reason = f"column `{feature.name}`: {rows:,} held-out rows have a category that training never saw ({_some(examples)})"
+            findings.append(Finding(feature.name, "unseen_category", reason, rows=rows, fatal=False))
+    return findings
+
+
+def _read_one(path: Path, name: str, spec: Spec) -> tuple[pa.Table | None, list[Finding]]:
+    if path.stat().st_size == 0:
+        return None, [Finding(None, "empty_file", f"{name} is empty", name)]
+    text = [spec.id, *(feature.name for feature in spec.features.values() if feature.type == "string")]
+    try:
+        table = read_file(path, text)
+    except (pa.ArrowInvalid, OSError) as error:
+        return None, [
+            Finding(None, "unreadable_file", f"{name} cannot be read: {str(error).splitlines()[0]}", name)
+        ]
+    if table.num_rows == 0:
+        return None, [Finding(None, "empty_file", f"{name} has no rows", name)]
+    required = [spec.id, spec.time, spec.target, *spec.features, *spec.extra_columns]
+    missing = [column for column in required if column not in table.column_names]
+    if missing:
+        return None, [_missing(column, name, spec) for column in missing]
+    columns, findings = {}, []
+    for column in required:
+        try:
+            columns[column] = _typed(table[column], column, spec)
+        except Refused as refused:
+            findings.append(
+                Finding(**{**refused.finding.as_dict(), "file": name, "reason": f"{name}: {refused}"})
+            )
+            continue
+        findings += [
+            Finding(**{**found.as_dict(), "file": name, "reason": f"{name}: {found.reason}"})
+            for found in _values(columns[column], column, spec)
+        ]
+    return (pa.table(columns) if len(columns) == len(required) else None), findings
+
+
+def _missing(column: str, name: str, spec: Spec) -> Finding:
+    roles = {spec.id: "the id", spec.time: "the time", spec.target: "the label"}
+    role = roles.get(
+        column, "a feature" if column in spec.features else "a column that the gate or the monitor uses"
+    )
+    return Finding(column, "missing_column", f"{name} has no column `{column}` ({role} in model.yaml)", name)
+
+
+def _typed(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
+    """The column in the type that the jobs work with; Refused names the first row that is not of it."""
+    if column == spec.time:
+        return _as_time(values, column)
+    if column == spec.target:
+        return _as_text(values) if spec.task == MULTICLASS else _as_number(values, column)
+    if column in spec.features:
+        return _as_feature(values, spec.features[column])
+    return _as_text(values)
+
+
+def _as_feature(values: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
+    if feature.type == "string":
+        if not (_is_text(values) or pa.types.is_null(values.type)):
+            raise _wrong_type(feature.name, f"should be text, is {values.type}")
+        return _as_text(values)
+    if feature.type == "boolean" and pa.types.is_boolean(values.type):
+        return values
+    numbers = _as_number(values, feature.name)
+    if feature.type == "number":
+        return numbers
+    whole = pc.or_kleene(pc.is_null(numbers), pc.equal(pc.round(numbers), numbers))
+    if feature.type == "boolean":
+        whole = pc.or_kleene(pc.is_null(numbers), pc.is_in(numbers, value_set=pa.array([0.0, 1.0])))
+    _refuse_first(pc.invert(whole), values, feature.name, f"should be {_article(feature.type)}")
+    return numbers.cast(ARROW_TYPES[feature.type])
+
+
+def _as_number(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+    """float64, NaN as null: both mean that the value is not known."""
+    if _is_text(values):
+        text = _as_text(values)
+        bad = pc.invert(pc.match_substring_regex(text, NUMBER))
+        _refuse_first(bad, text, column, "should be a number")
+        values = pc.utf8_trim_whitespace(text)
+    elif pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    try:
+        numbers = values.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise _wrong_type(column, f"should be a number, is {values.type}") from None
+    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def _as_time(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+    try:
+        return timestamps(values)
+    except pa.ArrowNotImplementedError:
+        raise _wrong_type(column, f"should be a time, is {values.type}") from None
+    except pa.ArrowInvalid as error:
+        raise _wrong_type(column, f"should be a time in ISO 8601: {error}") from None
+
+
+def _is_text(values: pa.ChunkedArray) -> bool:
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(pa.string())
+
+
+def _refuse_first(bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, should: str) -> None:
+    count = pc.sum(bad).as_py() or 0
+    if count:
+        first = pc.index(bad, True).as_py()
+        raise _wrong_type(column, f"{should}, row {first + 1} holds {values[first].as_py()!r}", count)
+
+
+def _wrong_type(column: str, reason: str, rows: int = 0) -> Refused:
+    return Refused(Finding(column, "type", f"column `{column}` {reason}{_in_all(rows)}", rows=rows))
+
+
+def _values(values: pa.ChunkedArray, column: str, spec: Spec) -> Iterator[Finding]:
+    """Nulls, infinities, ranges and listed values of a column that has its declared type."""
+    feature = spec.features.get(column)
+    nullable = feature.nullable if feature else column in spec.extra_columns
+    if not nullable:
+        yield from _finding(pc.is_null(values), values, column, "null", "may not be missing, is")
+    if not pa.types.is_floating(values.type) and not pa.types.is_integer(values.type):
+        if feature and feature.values is not None:
+            yield from _listed(values, feature)
+        return
+    if pa.types.is_floating(values.type):
+        yield from _finding(pc.is_inf(values), values, column, "infinite", "must be finite, is")
+    if feature is None:
+        return
+    if feature.minimum is not None:
+        yield from _finding(
+            pc.less(values, feature.minimum), values, column, "range", f"is under {feature.minimum}:"
+        )
+    if feature.maximum is not None:
+        yield from _finding(
+            pc.greater(values, feature.maximum), values, column, "range", f"is over {feature.maximum}:"
+        )
+    if feature.values is not None:
+        yield from _listed(values, feature)
+
+
+def _listed(values: pa.ChunkedArray, feature: Feature) -> Iterator[Finding]:
+    listed = pc.is_in(values, value_set=pa.array(feature.values).cast(values.type))
+    unknown = pc.and_(pc.invert(listed), pc.is_valid(values))
+    yield from _finding(unknown, values, feature.name, "values", f"is none of {_some(feature.values)}:")
+
+
+def _finding(
+    bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, check: str, what: str
+) -> Iterator[Finding]:
+    count = pc.sum(bad).as_py() or 0
+    if count:
+        first = pc.index(bad, True).as_py()
+        held = values[first].as_py()
+        held = "missing" if held is None else repr(held)
+        yield Finding(
+            column, check, f"column `{column}` {what} {held} in row {first + 1}{_in_all(count)}", rows=count
+        )
+
+
+def _duplicates(ids: pa.ChunkedArray, spec: Spec) -> list[Finding]:
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if not len(repeated):
+        return []
+    rows = pc.sum(repeated.field("counts")).as_py() - len(repeated)
+    example = repeated.field("values")[0].as_py()
+    reason = f"column `{spec.id}` must be unique, {example!r} is there more than once{_in_all(rows)}"
+    return [Finding(spec.id, "duplicate_id", reason, rows=rows)]
+
+
+def _label(target: pa.ChunkedArray, spec: Spec) -> list[Finding]:
+    if spec.task == REGRESSION:
+        return []
+    classes = pc.unique(target.drop_null()).to_pylist()
+    if spec.task == BINARY and not set(classes) <= {0.0, 1.0}:
+        others = _some(sorted(set(classes) - {0.0, 1.0}))
+        return [
+            Finding(spec.target, "label", f"label `{spec.target}` must be 0 or 1, there is also {others}")
+        ]
+    if len(classes) < 2:
+        only = f"only one class ({classes[0]!r})" if classes else "no value"
+        return [
+            Finding(spec.target, "one_class", f"label `{spec.target}` has {only}: there is nothing to learn")
+        ]
+    return []
+
+
+def _in_all(rows: int) -> str:
+    return f" ({rows:,} rows in all)" if rows > 1 else ""
+
+
+def _some(values: Iterable[Any], most: int = 5) -> str:
+    listed = [str(value) for value in values]
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _article(kind: str) -> str:
+    return {"integer": "a whole number", "boolean": "true or false"}[kind]
