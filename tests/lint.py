@@ -1,8 +1,8 @@
-"""`python -m tests.lint`: the template and the state machines, by every linter that sees what the others miss.
+"""`python -m tests.lint`: the template and the state machines, by each linter that sees what the others miss.
 
-cfn-lint reads the template as it is written and as SAM translates it (where IAM's action names show), and each
-machine in a plain CloudFormation resource, the one place where it looks inside; `sam validate --lint` is what an
-engineer runs before a deployment; `lint_asl` is the rest. One finding a line, `file:line: message`.
+cfn-lint reads the template as it is written and as SAM translates it (where IAM's action names show), and
+each machine in a plain CloudFormation resource, the one place where it looks inside; `sam validate --lint` is
+what an engineer runs before a deployment; `lint_asl` is the rest. One finding a line: `file:line: message`.
 """
 
 import json
@@ -44,9 +44,8 @@ def main() -> int:
     for finding in found:
         print(finding)
     outcome = "clean" if not found else f"{len(found)} to repair"
-    print(
-        f"lint: {TEMPLATE.name}, {len(machines)} state machines: {outcome} ({time.monotonic() - started:.0f} s)"
-    )
+    seconds = time.monotonic() - started
+    print(f"lint: {TEMPLATE.name}, {len(machines)} state machines: {outcome} ({seconds:.0f} s)")
     return 1 if found else 0
 
 

@@ -1,7 +1,7 @@
 """The state machines, read as AWS reads them, and what a linter can say of each.
 
-`load` gives a machine as JSON would: substitutions filled in, the line of every node kept. `check` finds what
-statelint, JSONata's parser and cfn-lint find, and what none of them does: a misspelt service action or member, a
+`load` gives a machine as JSON would: substitutions filled in, the line of every node kept. `check` finds
+what statelint and JSONata's parser find, and what neither does: a misspelt service action or member, a
 variable that no state assigns, a state without a timeout or a way out, a failure that ends green.
 """
 
@@ -110,7 +110,7 @@ def _note_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
 
 
 def scopes(definition: dict[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
-    """The machine and each sub-machine (Map's processor, Parallel's branches): their paths and definitions."""
+    """The machine and each sub-machine (Map's processor, Parallel's branches), with their paths."""
     yield path, definition
     for name, state in definition.get("States", {}).items():
         at = (*path, "States", name)

@@ -118,32 +118,34 @@ def check_task(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[
 def check_errors(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
     """Names in Retry and Catch that the Task can never raise.
 
-    An error is named after the SDK's exception class: `Scheduler.ConflictException`. A code that the service's
-    model does not list (SageMaker's ThrottlingException, ValidationException) has no class of its own and
-    arrives as the service's common one.
+    An error is named after the SDK's exception class: `Scheduler.ConflictException`. A code that the
+    service's model does not list (SageMaker's ThrottlingException, ValidationException) has no class of its
+    own and arrives as the service's common one.
     """
     try:
-        known = errors_of(state.get("Resource", ""))
+        known, common = errors_of(state.get("Resource", ""))
     except UnknownResource:
         return
     for kind in ("Retry", "Catch"):
         for place, rule in enumerate(state.get(kind, [])):
             for error in rule["ErrorEquals"]:
                 if not ERRORS_OF_STATES.fullmatch(error) and error not in known:
-                    yield (
-                        (*path, kind, place),
-                        f"{name}: never raises {error}: one of {', '.join(sorted(known))}",
-                    )
+                    at = (*path, kind, place)
+                    yield at, f"{name}: never raises {error}; what the service's model lacks is a {common}"
 
 
-def errors_of(resource: str) -> set[str]:
-    """The error names that a Task of this Resource may end in, apart from Step Functions' own."""
+def errors_of(resource: str) -> tuple[set[str], str]:
+    """The error names that a Task of this Resource may end in, and the common one among them."""
     operation = operation_of(resource)
     service = operation.service_model
     name = service.service_id.replace(" ", "")
-    optimised = UNMODELLED_OF_OPTIMISED.get(service.service_name) if ":aws-sdk:" not in resource else None
-    modelled = {shape.name.removesuffix("Exception") + "Exception" for shape in service.error_shapes}
-    return {f"{name}.{error}" for error in {*modelled, optimised or f"{name}Exception", "SdkClientException"}}
+    optimised = None if ":aws-sdk:" in resource else UNMODELLED_OF_OPTIMISED.get(service.service_name)
+    common = f"{name}.{optimised or f'{name}Exception'}"
+    # The SDK for Java names a class after the shape: InternalServiceFault is an InternalServiceException.
+    modelled = {
+        re.sub(r"(Exception|Fault)?$", "Exception", shape.name, count=1) for shape in service.error_shapes
+    }
+    return {common, f"{name}.SdkClientException", *(f"{name}.{error}" for error in modelled)}, common
 
 
 def _check_shape(shape: Shape, value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
@@ -183,7 +185,7 @@ def members_of(shape: StructureShape) -> dict[str, Shape]:
 
 
 def sdk_name(member: str) -> str:
-    """A member as Step Functions spells it: the SDK's name with a capital (`stateMachineArn` has none in the API)."""
+    """A member as Step Functions spells it: with a capital, which `stateMachineArn` lacks in the API."""
     return member[:1].upper() + member[1:]
 
 

@@ -1,8 +1,8 @@
 """The SAM template as CloudFormation gets it: translated offline by SAM's own translator.
 
 The translator lives with the SAM CLI (`.tools/sam`), whose pins do not go with the project's: this file is
-imported by the project's interpreter and run, as a script, by the SAM CLI's. No account and no network: managed
-policies, which SAM asks IAM for, come from the short list below.
+imported by the project's interpreter and run, as a script, by the SAM CLI's. No account and no network:
+managed policies, which SAM asks IAM for, come from the short list below.
 """
 
 import hashlib
