@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,12 @@ _EVENTS = {
     "ProcessingJob": "SageMaker Processing Job State Change",
     "TransformJob": "SageMaker Transform Job State Change",
     "HyperParameterTuningJob": "SageMaker HyperParameter Tuning Job State Change",
+}
+
+
+_STOPPED = {
+    "Stopped": "Job stopped",
+    "MaxRuntimeExceeded": "Job runtime exceeded MaxRuntimeInSeconds provided",
 }
 
 
@@ -70,6 +76,7 @@ class Job:
         self.record = service.store.get(noun, name)
         self.folder = service.root / KINDS[noun].arn / name
         self.stopping = threading.Event()
+        self.ended = threading.Event()
         self.abandoned = False  # the server is closing: no grace, no events
         self._deadline: float | None = None
         self._announced: tuple = ()
@@ -182,71 +189,82 @@ class Job:
             time.sleep(0.02)
 
 
+Work = Callable[[Job], None]
+
+
 class Runner:
     """Takes jobs in turn, `CONCURRENT_JOBS` at a time (a part: `service.part(Runner)`)."""
 
     def __init__(self, service: "Service") -> None:
         self._service = service
         self._pool = ThreadPoolExecutor(CONCURRENT_JOBS, thread_name_prefix="sagemaker-job")
-        self._jobs: dict[tuple[str, str], tuple[Job, Future]] = {}
+        self._jobs: dict[tuple[str, str], Job] = {}
 
-    def submit(self, noun: str, name: str, work: Callable[[Job], None], pool: Any = None) -> None:
-        """Queue `work(job)`, which ends the job or raises JobFailed or JobStopped.
+    def launch(self, noun: str, params: Record, work: Work, *, in_turn: bool = True, **fields: Any) -> Record:
+        """Keep the record of a new job, and queue `work(job)`.
 
-        pool: where to run, if not among the jobs that take turns.
+        work ends the job, or raises JobFailed or JobStopped. in_turn: False for what only waits for others.
         """
-        job = Job(self._service, noun, name)
+        store, name = self._service.store, params[f"{noun}Name"]
+        with store.lock:
+            fields[f"{noun}Status"] = "InProgress"
+            record = store.create(noun, name, params, **fields)
+            job = self._jobs[noun, name] = Job(self._service, noun, name)
         job.announce()
-        with self._service.store.lock:
-            self._jobs[noun, name] = job, (pool or self._pool).submit(_run, job, work)
+        if in_turn:
+            self._pool.submit(_run, job, work)
+        else:
+            threading.Thread(target=_run, args=(job, work), name=f"sagemaker-{name}").start()
+        return record
 
     def stop(self, noun: str, name: str) -> None:
         """Ask a job to stop; raises as SageMaker does if it has ended."""
         store = self._service.store
         with store.lock:
-            record = store.get(noun, name)
-            status = record[f"{noun}Status"]
+            status = store.get(noun, name)[f"{noun}Status"]
             if status in ENDED:
                 kind = KINDS[noun].arn.replace("-", " ")
                 raise invalid(f"The request was rejected because the {kind} is in status {status}.")
             if status == "Stopping":
                 return
-            store.update(noun, record[f"{noun}Name"], **{f"{noun}Status": "Stopping"})
-            job, _ = self._jobs[noun, record[f"{noun}Name"]]
+            store.update(noun, name, **{f"{noun}Status": "Stopping"})
+            job = self._jobs[noun, name]
         job.announce()
         job.stopping.set()
 
     def wait(self, noun: str, name: str, timeout: float | None = None) -> Record:
         """Block until the job has ended, and describe it; raises TimeoutError."""
-        self._jobs[noun, name][1].result(timeout)
+        if not self._jobs[noun, name].ended.wait(timeout):
+            raise TimeoutError(f"{noun} {name} still runs")
         return describe(self._service, noun, name)
 
     def close(self) -> None:
-        for job, _ in list(self._jobs.values()):
+        running = [job for job in list(self._jobs.values()) if not job.ended.is_set()]
+        for job in running:
             job.abandoned = True
             job.stopping.set()
-        self._pool.shutdown(cancel_futures=True)
+        for job in running:
+            job.ended.wait()
+        self._pool.shutdown()
 
 
-def _run(job: Job, work: Callable[[Job], None]) -> None:
+def _run(job: Job, work: Work) -> None:
     try:
         job.check()
         work(job)
+        shutil.rmtree(job.folder, ignore_errors=True)
     except JobStopped as stopped:
-        how = str(stopped)
-        message = "Training job runtime exceeded MaxRuntimeInSeconds provided" if how != "Stopped" else ""
-        job.end("Stopped", how, message)
+        job.end("Stopped", str(stopped), _STOPPED[str(stopped)])
     except (TransferFailed, UnknownImage) as error:
         _fail(job, f"ClientError: {error}")
     except JobFailed as error:
         _fail(job, str(error))
     except Exception as error:
-        if job.abandoned:
-            return
-        log.exception("%s %s failed inside the local SageMaker", job.noun, job.name)
+        if not job.abandoned:
+            log.exception("%s %s failed inside the local SageMaker", job.noun, job.name)
         _fail(job, f"InternalServerError: the local SageMaker failed: {error!r}")
-    else:
-        shutil.rmtree(job.folder, ignore_errors=True)
+    finally:
+        job.ended.set()
 
 
 def _fail(job: Job, reason: str) -> None:
@@ -260,7 +278,7 @@ def describe(service: "Service", noun: str, name: str) -> Record:
 
 
 def to_detail(value: Any) -> Any:
-    """A description as SageMaker's events carry it: timestamps in milliseconds since the epoch."""
+    """A description as the events of jobs carry it: timestamps in milliseconds since the epoch."""
     if isinstance(value, datetime):
         return round(value.timestamp() * 1000)
     if isinstance(value, dict):

@@ -32,10 +32,7 @@ _CONFIGURATION = (
 @operation
 def create_processing_job(service: "Service", params: Record) -> Record:
     _check(params)
-    name = params["ProcessingJobName"]
-    record = service.store.create("ProcessingJob", name, params, ProcessingJobStatus="InProgress")
-    service.part(Runner).submit("ProcessingJob", name, _process)
-    return record
+    return service.part(Runner).launch("ProcessingJob", params, _process)
 
 
 @operation

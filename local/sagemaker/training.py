@@ -23,11 +23,7 @@ _CHECKPOINTS = "/opt/ml/checkpoints"
 @operation
 def create_training_job(service: "Service", params: Record) -> Record:
     _check(params)
-    name = params["TrainingJobName"]
-    status = {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting"}
-    record = service.store.create("TrainingJob", name, params, **status)
-    service.part(Runner).submit("TrainingJob", name, _train)
-    return record
+    return service.part(Runner).launch("TrainingJob", params, _train, SecondaryStatus="Starting")
 
 
 @operation
