@@ -4,6 +4,7 @@ A job's record shows `<kind>Status`; a training job's also SecondaryStatus and i
 other kinds keep to themselves. A state-change event follows each change that a Describe would show.
 """
 
+import io
 import logging
 import shutil
 import signal
@@ -150,9 +151,8 @@ class Job:
                 process = self.service.processes.start(host.command, env=host.environment, cwd=host.base)
                 stream = f"{self.name}/{host.name}-{started}"
                 processes.append(process)
-                readers.append(
-                    threading.Thread(target=logs.follow, args=(process.stdout, group, stream, seen))
-                )
+                lines = io.TextIOWrapper(process.stdout, errors="replace")
+                readers.append(threading.Thread(target=logs.follow, args=(lines, group, stream, seen)))
                 readers[-1].start()
             return self._watch(processes)
         except OSError as error:

@@ -28,10 +28,10 @@ class Logs:
         with self._lock:
             self._waiting.setdefault((group, stream), []).append(line)
 
-    def follow(self, lines: Iterable[bytes], group: str, stream: str, seen: Callable[[str], None]) -> None:
+    def follow(self, lines: Iterable[str], group: str, stream: str, seen: Callable[[str], None]) -> None:
         """Write each line until the process closes its output; `seen` gets each too."""
         for line in lines:
-            text = line.decode(errors="replace").rstrip("\r\n")
+            text = line.rstrip("\r\n")
             seen(text)
             self.write(group, stream, text)
 
