@@ -1,4 +1,4 @@
-"""Each event starts what it should and nothing else: the samples, and their near misses, against the rules."""
+"""Each event starts what it should and nothing else: samples and their near misses against the rules."""
 
 import copy
 import json
@@ -129,7 +129,7 @@ def test_own_events_are_heard_on_our_bus_alone() -> None:
 
 
 def test_a_trigger_stands_on_the_machine_that_it_starts() -> None:
-    """SAM makes a rule of a machine's Events; one written apart would be found by nobody who reads the machine."""
+    """SAM makes a rule of a machine's Events; one written apart is missed by who reads the machine."""
     for rule in stack.rules():
         for target in rule.targets:
             if target.endswith("StateMachine"):
