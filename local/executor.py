@@ -1,0 +1,112 @@
+"""Puts the worker pool in the place of MiniStack's Lambda executor, and reads metrics out of what functions log."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from typing import Any
+
+from local import ministack
+from local.lambdas import Function, Pool, Result
+
+
+def install(pool: Pool, url: str) -> None:
+    """Every invocation of a Python function from now on runs in the pool; `url` is where its SDK finds AWS."""
+
+    def execute(func: dict, event: Any, request_id: str) -> dict[str, Any]:
+        config = func.get("config") or func
+        function = _function(pool, url, config, func.get("code_zip") or b"")
+        result = pool.invoke(function, event, request_id, ministack.get("trace_id")(config))
+        store_embedded_metrics(result.log)
+        return _answer(result)
+
+    ministack.replace("execute_function", execute)
+
+
+def _answer(result: Result) -> dict[str, Any]:
+    if result.is_error:
+        return {"body": result.body, "error": True, "function_error": "Unhandled", "log": result.log}
+    return {"body": result.body, "log": result.log}
+
+
+def _function(pool: Pool, url: str, config: dict[str, Any], archive: bytes) -> Function:
+    layers = [layer if isinstance(layer, str) else layer["Arn"] for layer in config.get("Layers", [])]
+    environment = _environment(config, url)
+    code = pool.unpack(config.get("CodeSha256") or hashlib.sha256(archive).hexdigest(), [archive])
+    # A later layer's file replaces an earlier one's, as on AWS.
+    stack = hashlib.sha256("\n".join(layers).encode()).hexdigest()[:32]
+    opt = pool.unpack(f"layers-{stack}", _archives(config)) if layers else None
+    environment["LAMBDA_TASK_ROOT"] = str(code)
+    parts = [config["FunctionArn"], str(code), stack, str(config.get("Timeout")), *map(str, sorted(environment.items()))]
+    return Function(
+        key=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        name=config["FunctionName"],
+        arn=config["FunctionArn"],
+        timeout=float(config.get("Timeout") or 3),
+        environment=environment,
+        code=code,
+        layers=opt,
+    )
+
+
+def _archives(config: dict[str, Any]) -> list[bytes]:
+    found = [ministack.get("layer_archive")(layer) for layer in config.get("Layers", [])]
+    return [archive for archive in found if archive]
+
+
+def _environment(config: dict[str, Any], url: str) -> dict[str, str]:
+    """What AWS's runtime sets, the function's own variables, its role's credentials; nothing of this process."""
+    name, logging = config["FunctionName"], config.get("LoggingConfig") or {}
+    region = config["FunctionArn"].split(":")[3]
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', 'python3.13')}",
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
+        "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"[{config.get('Version', '$LATEST')}]{hashlib.md5(name.encode()).hexdigest()}",
+        "_HANDLER": config.get("Handler", "index.handler"),
+        **ministack.get("function_variables")(config),
+        **ministack.get("function_credentials")(config),
+    }
+    if logging.get("LogFormat") == "JSON":
+        environment["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        environment["AWS_LAMBDA_LOG_LEVEL"] = logging.get("ApplicationLogLevel") or "INFO"
+    return environment
+
+
+def store_embedded_metrics(log: str) -> None:
+    """CloudWatch's embedded metric format: a JSON line with an `_aws` key is metrics, at the machine's time."""
+    for line in log.splitlines():
+        if '"_aws"' not in line:
+            continue
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            _store_document(json.loads(line[line.index("{") :]))
+
+
+def _store_document(document: dict[str, Any]) -> None:
+    for directive in document["_aws"]["CloudWatchMetrics"]:
+        for names in directive.get("Dimensions") or [[]]:
+            dimensions = {name: str(document[name]) for name in names}
+            for metric in directive["Metrics"]:
+                value = document[metric["Name"]]
+                values = [float(v) for v in (value if isinstance(value, list) else [value])]
+                ministack.get("store_metric")(
+                    directive["Namespace"],
+                    metric["Name"],
+                    dimensions,
+                    time.time(),
+                    metric.get("Unit", "None"),
+                    None,
+                    values,
+                    None,
+                    None,
+                )

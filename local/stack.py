@@ -1,0 +1,314 @@
+"""Starts the local stack, deploys the template into it with the real SAM CLI, and stops it without a trace.
+
+    with stack.running() as running:
+        running.client("stepfunctions").list_state_machines()
+        running.clock.set(datetime(2013, 3, 1, tzinfo=UTC))
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from local.machine import CLIENT_CONFIG, ROOT
+
+ROOT_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = ROOT_DIR / ".cache" / "local"
+REGION, ACCOUNT = "us-east-1", "000000000000"
+DEFAULT_PORT = 4566
+TIME_SCALE = 40.0
+READY_SECONDS = 60.0
+BUILD_INPUTS = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachines")
+Progress = Callable[[str], None]
+
+
+class StackError(Exception):
+    """The stack did not start or deploy; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The virtual clock of a running stack."""
+
+    url: str
+
+    def now(self) -> datetime:
+        return self._call(None)
+
+    def set(self, moment: datetime, *, frozen: bool = False) -> datetime:
+        """Moves the clock; returns when all schedules that became due have started their targets."""
+        return self._call({"now": moment.isoformat(), "frozen": frozen})
+
+    def advance(self, seconds: float) -> datetime:
+        return self._call({"advance": seconds})
+
+    def _call(self, body: dict[str, Any] | None) -> datetime:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"{self.url}/_evergreen/clock", data=data, method="POST" if body else "GET")
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                return datetime.fromisoformat(json.load(answer)["now"])
+        except urllib.error.HTTPError as error:
+            raise ValueError(json.load(error).get("message")) from None
+
+
+@dataclass
+class Stack:
+    """A running local stack."""
+
+    url: str
+    process: subprocess.Popen
+    log: Path
+    outputs: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.url)
+
+    @property
+    def api_url(self) -> str:
+        """Where the HTTP API is on this machine; AWS's own name for it does not resolve here."""
+        return f"{self.url}/_aws/execute-api/{self.outputs['ApiId']}/$default"
+
+    def client(self, service: str) -> Any:
+        """A shared boto3 client with the account's root credentials."""
+        if service not in self._clients:
+            keys = {key.lower(): value for key, value in ROOT.items()}
+            self._clients[service] = boto3.Session(region_name=REGION).client(
+                service, endpoint_url=self.url, config=CLIENT_CONFIG, **keys
+            )
+        return self._clients[service]
+
+    def api(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """A signed request to the HTTP API: (status, the answer's JSON or text)."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+        request = AWSRequest(method, self.api_url + path, {"Content-Type": "application/json", **(headers or {})}, data)
+        keys = Credentials(ROOT["AWS_ACCESS_KEY_ID"], ROOT["AWS_SECRET_ACCESS_KEY"])
+        SigV4Auth(keys, "execute-api", REGION).add_auth(request)
+        sent = urllib.request.Request(request.url, data, dict(request.headers.items()), method=method)
+        try:
+            with urllib.request.urlopen(sent, timeout=300) as answer:
+                status, text = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        with contextlib.suppress(ValueError):
+            return status, json.loads(text)
+        return status, text.decode(errors="replace")
+
+    def stop(self) -> None:
+        """Ends the server and, through it, every subprocess."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextlib.contextmanager
+def running(
+    *,
+    port: int | None = None,
+    time_scale: float = TIME_SCALE,
+    deploy: bool = True,
+    directory: Path | None = None,
+    project: Path = ROOT_DIR,
+    progress: Progress = lambda _: None,
+) -> Iterator[Stack]:
+    """A started stack, with the template of `project` deployed into it unless deploy is False."""
+    stack = start(port=port, time_scale=time_scale, directory=directory, progress=progress)
+    try:
+        if deploy:
+            stack.outputs = deploy_template(stack.url, project, progress)
+        yield stack
+    finally:
+        stack.stop()
+
+
+def start(
+    *,
+    port: int | None = None,
+    time_scale: float = TIME_SCALE,
+    directory: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> Stack:
+    """Starts the server and waits until it answers. Each directory is one stack's, emptied at its start."""
+    chosen = _free_port(port)
+    directory = directory or STATE_DIR / str(chosen)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    progress(f"starting the local stack on 127.0.0.1:{chosen}")
+    log = directory / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.server"],
+            cwd=ROOT_DIR,
+            env=_environment(chosen, time_scale, directory),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the caller, who stops the server in order
+        )
+    (directory / "server.pid").write_text(str(process.pid))
+    stack = Stack(f"http://127.0.0.1:{chosen}", process, log)
+    try:
+        _wait_until_ready(stack)
+    except BaseException:
+        stack.stop()
+        raise
+    return stack
+
+
+def _environment(port: int, time_scale: float, directory: Path) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MINISTACK_"))}
+    return inherited | ROOT | {
+        "AWS_DEFAULT_REGION": REGION,
+        "MINISTACK_REGION": REGION,
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_WORKER_THREADS": "32",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "AUTH": "true",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "SFN_WAIT_SCALE": str(1 / time_scale),
+        "TIME_SCALE": str(time_scale),
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
+        "EVERGREEN_ROOT": str(directory),
+        "EVERGREEN_PARENT": str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(ROOT_DIR),
+    }  # fmt: skip
+
+
+def _free_port(wanted: int | None) -> int:
+    """The wanted port; without one 4566, or any that is free. Raises StackError where the wanted one is taken."""
+    for port in [wanted] if wanted else [DEFAULT_PORT, 0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return probe.getsockname()[1]
+    raise StackError(f"port {wanted} is taken: stop what listens there (python -m local down) or give another --port")
+
+
+def _wait_until_ready(stack: Stack) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if stack.process.poll() is not None:
+            raise StackError(f"the local stack ended while it started; its log:\n{_tail(stack.log)}")
+        with contextlib.suppress(OSError):
+            stack.clock.now()
+            return
+        time.sleep(0.05)
+    raise StackError(f"the local stack did not answer within {READY_SECONDS:.0f} s; its log:\n{_tail(stack.log)}")
+
+
+def _tail(log: Path, lines: int = 30) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def deploy_template(url: str, project: Path = ROOT_DIR, progress: Progress = lambda _: None) -> dict[str, str]:
+    """sam build (unless nothing changed) and sam deploy; the stack's outputs."""
+    build(project, progress)
+    progress("sam deploy")
+    command = ["deploy", "--template-file", ".aws-sam/build/template.yaml", "--config-env", "local"]
+    command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    _sam(command, project, ROOT | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION})
+    keys = {key.lower(): value for key, value in ROOT.items()}
+    cloudformation = boto3.client("cloudformation", endpoint_url=url, region_name=REGION, **keys)
+    stacks = cloudformation.describe_stacks()["Stacks"]
+    ours = next(s for s in stacks if not s["StackName"].startswith("aws-sam-cli"))
+    return {output["OutputKey"]: output["OutputValue"] for output in ours.get("Outputs", [])}
+
+
+def build(project: Path, progress: Progress) -> None:
+    """sam build, skipped where its inputs are what they were at the last one."""
+    digest = _digest(project)
+    marker = project / ".aws-sam" / "inputs.sha256"
+    if marker.exists() and marker.read_text() == digest:
+        return
+    progress("sam build")
+    _sam(["build"], project, {})
+    marker.write_text(digest)
+
+
+def _digest(project: Path) -> str:
+    found = hashlib.sha256()
+    for name in BUILD_INPUTS:
+        path = project / name
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if file.exists() and "__pycache__" not in file.parts:
+                found.update(str(file.relative_to(project)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _sam(arguments: list[str], project: Path, environment: dict[str, str]) -> None:
+    tools = ROOT_DIR / ".tools" / "bin"
+    sam = shutil.which("sam", path=f"{tools}{os.pathsep}{os.environ.get('PATH', '')}")
+    if sam is None:
+        raise StackError("the SAM CLI is not installed: run `make setup`")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    inherited["PATH"] = f"{tools}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+    result = subprocess.run(
+        [sam, *arguments],
+        cwd=project,
+        env=inherited | environment | {"SAM_CLI_TELEMETRY": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        said = "\n".join((result.stdout + result.stderr).splitlines()[-40:])
+        raise StackError(f"`sam {' '.join(arguments)}` failed:\n{said}")
+
+
+def stop_all() -> list[int]:
+    """Ends every stack that was left running; their ports."""
+    stopped = []
+    for pid_file in sorted(STATE_DIR.glob("*/server.pid")):
+        pid = int(pid_file.read_text())
+        with contextlib.suppress(ProcessLookupError):
+            if "local.server" in _command_line(pid):
+                os.kill(pid, signal.SIGTERM)
+                _wait_for_end(pid)
+                stopped.append(int(pid_file.parent.name))
+        pid_file.unlink(missing_ok=True)
+    return stopped
+
+
+def _command_line(pid: int) -> str:
+    result = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
+    return result.stdout
+
+
+def _wait_for_end(pid: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and "local.server" in _command_line(pid):
+        time.sleep(0.1)
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or DEFAULT_PORT
