@@ -164,7 +164,7 @@ class Ledger:
     def holder(self, model: str, lock: str) -> Item | None:
         """The lock as it is, unless it has expired."""
         found = self.get(model, f"LOCK#{lock}")
-        return found if found and found["expires_at"] >= times.now().timestamp() else None
+        return found if found and found["expires_at"] >= int(times.now().timestamp()) else None
 
 
 def is_running(execution: str) -> bool:
@@ -177,15 +177,15 @@ def is_running(execution: str) -> bool:
 
 
 def _encode(item: Item) -> Item:
-    return {name: _serializer.serialize(_exact(value)) for name, value in item.items() if value is not None}
+    return {name: _serializer.serialize(_exact(value)) for name, value in item.items()}
 
 
 def _exact(value: Any) -> Any:
-    """Floats as the decimals that print alike, which is what DynamoDB stores; None within maps left out."""
+    """Floats as the decimals that print alike, which is what DynamoDB stores."""
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, dict):
-        return {name: _exact(inner) for name, inner in value.items() if inner is not None}
+        return {name: _exact(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_exact(inner) for inner in value]
     return value

@@ -29,6 +29,11 @@ def endpoint(prefix: str, model: str) -> str:
     return f"{prefix}-{model}"
 
 
+def package(version: int) -> str:
+    """The ledger's key of a version: six digits, so that versions sort as numbers."""
+    return f"PACKAGE#{version:06d}"
+
+
 def deployment(prefix: str, model: str, version: int, approval: str) -> str:
     """The SageMaker model and endpoint config of one approval of one version."""
     return f"{prefix}-{model}-v{version}-{digest(approval, 6)}"
@@ -47,8 +52,3 @@ def parse_alarm(prefix: str, alarm: str) -> tuple[Deployment, str, str] | None:
     if not match:
         return None
     return Deployment(match[2], int(match[3])), match[1], match[4]
-
-
-def execution(arn: str) -> str:
-    """The last part of an execution's ARN: its name."""
-    return arn.rsplit(":", 1)[-1]

@@ -1,0 +1,49 @@
+"""State JudgeChallenger: the gate of model.yaml, applied to the figures of EvaluateModel.
+
+Environment: TABLE.
+IAM: dynamodb:GetItem on the table; s3:GetObject on runs/*.
+"""
+
+from typing import Any
+
+from evergreen import artifacts, decisions, settings
+from evergreen.ledger import Ledger
+from evergreen.telemetry import emit, logger
+
+LEDGER = Ledger(settings.required("TABLE"))
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """{model, run, evaluation: s3 uri} -> {passed, reason, approval, metrics, figures}."""
+    judgement = judge(event["model"], event["run"], event["evaluation"])
+    logger.info(judgement["reason"], model=event["model"], run=event["run"], passed=judgement["passed"])
+    emit({f"Holdout_{name}": value for name, value in judgement["metrics"].items()}, Model=event["model"])
+    return judgement
+
+
+def judge(model: str, run: str, uri: str) -> dict[str, Any]:
+    """Judged by the specification that the run was admitted with, whatever was published since."""
+    spec = LEDGER.need_spec(model, LEDGER.need(model, f"RUN#{run}")["digest"])["spec"]
+    evaluation = artifacts.read_json(uri)
+    judged = decisions.judge(evaluation, spec["task"], spec["gate"])
+    automatic = judged.passed and spec["gate"]["approval"] == "auto"
+    return {
+        "passed": judged.passed,
+        "reason": judged.reason,
+        "approval": "Approved" if automatic else "PendingManualApproval",
+        "metrics": judged.values,
+        "figures": figures(evaluation),
+    }
+
+
+def figures(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of an evaluation: metrics with their intervals, without the slices."""
+    champion = evaluation.get("champion")
+    return {
+        "rows": evaluation["rows"],
+        "from": evaluation.get("from"),
+        "until": evaluation.get("until"),
+        "challenger": evaluation["challenger"]["metrics"],
+        "champion": champion and champion["metrics"],
+        "difference": evaluation.get("difference"),
+    }

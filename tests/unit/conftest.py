@@ -1,0 +1,93 @@
+"""Unit tests: the handlers as Lambda runs them, against moto in process; nothing leaves the process."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+ROOT = Path(__file__).resolve().parents[2]
+# Each function's folder is its package's root on Lambda; the API has modules of its own beside its handler.
+sys.path.insert(0, str(ROOT / "functions" / "api"))
+
+REGION = "eu-central-1"
+ACCOUNT = {"AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+ENVIRONMENT = {
+    "POWERTOOLS_LOG_LEVEL": "WARNING",
+    "TABLE": "ledger",
+    "BUCKET": "bucket",
+    "BUS": "evergreen",
+    "PREFIX": "evergreen",
+    "JOB_IMAGE": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/evergreen-jobs:1",
+}
+# Handlers read their environment at import, as on Lambda: it must be there before a test module is collected.
+os.environ.update(ENVIRONMENT)
+
+from evergreen import aws  # noqa: E402
+from evergreen.ledger import Ledger  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def cloud(socket_disabled, monkeypatch):
+    """An empty account with the table, the bucket and the bus of the template."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for key, value in ACCOUNT.items():
+        monkeypatch.setenv(key, value)
+    with mock_aws():
+        aws.client.cache_clear()
+        boto3.client("dynamodb").create_table(
+            TableName="ledger",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+        )
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+        boto3.client("events").create_event_bus(Name="evergreen")
+        yield
+    aws.client.cache_clear()
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger("ledger")
+
+
+@pytest.fixture
+def bucket():
+    """put(key, text or bytes) and read(key) of the bucket."""
+    return Bucket()
+
+
+class Bucket:
+    def put(self, key: str, content: str | bytes | dict) -> str:
+        if isinstance(content, dict):
+            content = json.dumps(content)
+        body = content if isinstance(content, bytes) else content.encode()
+        return boto3.client("s3").put_object(Bucket="bucket", Key=key, Body=body)["VersionId"]
+
+    def json(self, uri: str) -> object:
+        key = uri.removeprefix("s3://bucket/")
+        return json.loads(boto3.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read())
+
+
+@pytest.fixture
+def executions(monkeypatch):
+    """Which executions run; moto's Step Functions would need machines for that. `executions.add(arn)`."""
+    running: set[str] = set()
+    real = aws.call
+
+    def call(service, operation, **params):
+        if operation == "describe_execution":
+            return {"status": "RUNNING" if params["executionArn"] in running else "ABORTED"}
+        return real(service, operation, **params)
+
+    monkeypatch.setattr(aws, "call", call)
+    return running

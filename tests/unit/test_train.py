@@ -1,0 +1,290 @@
+"""The train machine's handlers: one run per model, one per cause, each ending written once."""
+
+import json
+
+import pytest
+from evergreen import decisions, ledger, times
+from evergreen.errors import DataMissing
+from train import admit_run, close_run, judge_challenger, pin_data
+
+from . import world
+from .world import cause, execution, kinds, onboard, requested, uploaded
+
+
+def admit(event, name="one"):
+    return admit_run.handler({"event": event, "execution": execution(name)}, None)
+
+
+@pytest.fixture
+def flights(ledger):
+    return onboard(ledger)
+
+
+def test_a_run_is_admitted_with_what_its_states_need(ledger, flights):
+    plan = admit(requested(cause()))
+    assert plan["admitted"]
+    assert plan["code"] == f"s3://bucket/models/flights/{world.DIGEST}/"
+    assert plan["spec"]["hyperparameters"] == {
+        "iterations": "80",
+        "sagemaker_program": "train.py",
+        "sagemaker_submit_directory": "/opt/ml/input/data/code",
+    }
+    assert plan["champion"] is None
+    assert ledger.holder("flights", "train")["run"] == plan["run"]
+    assert [row["cause"] for row in kinds(ledger, "RunAdmitted")] == [cause()]
+
+
+def test_the_champion_travels_with_the_plan(ledger, flights):
+    world.champion(ledger)
+    champion = admit(requested(cause()))["champion"]
+    assert champion["version"] == 1
+    assert champion["trained_until"] == "2013-02-15T00:00:00Z"
+
+
+def test_the_same_event_five_times_is_one_run(ledger, flights, executions):
+    executions.add(execution("0"))
+    plans = [admit(requested(cause()), str(number)) for number in range(5)]
+    assert [plan["admitted"] for plan in plans] == [True, False, False, False, False]
+    assert len({plan["run"] for plan in plans}) == 1
+    assert len(kinds(ledger, "RunAdmitted")) == 1
+    assert all("answered already" in row["reason"] for row in kinds(ledger, "RunDropped"))
+    assert len(kinds(ledger, "RunDropped")) == 4
+
+
+def test_killed_after_its_side_effect_and_retried_it_gives_the_same_answer(ledger, flights):
+    first = admit(requested(cause()))
+    onboard(ledger, world.MODEL_YAML.replace("iterations: 80", "iterations: 90"), "fedcba987654")
+    assert admit(requested(cause())) == first
+    assert len(kinds(ledger, "RunAdmitted", "RunDropped")) == 1
+
+
+def test_a_second_cause_waits_for_no_one_and_is_dropped_with_the_reason(ledger, flights, executions):
+    executions.add(execution("one"))
+    first = admit(requested(cause()))
+    second = admit(requested(cause(id="request-2")), "two")
+    assert not second["admitted"]
+    assert second["reason"] == f"run {first['run']} is in progress"
+
+
+def test_a_dead_holder_loses_the_lock(ledger, flights, executions):
+    admit(requested(cause()))  # its execution is not among the running ones
+    second = admit(requested(cause(id="request-2")), "two")
+    assert second["admitted"]
+    assert ledger.holder("flights", "train")["owner"] == execution("two")
+
+
+def test_an_expired_lock_is_free_whoever_holds_it(ledger, flights, executions, monkeypatch):
+    executions.add(execution("one"))
+    admit(requested(cause()))
+    later = times.now() + times.seconds(admit_run.LOCK_SECONDS + 1)
+    monkeypatch.setattr(times, "now", lambda: later)
+    assert admit(requested(cause(id="request-2")), "two")["admitted"]
+
+
+def test_the_loser_of_a_race_for_one_cause_is_dropped(ledger, flights, executions, monkeypatch):
+    """Both deliveries have looked for the run before either has written it."""
+    executions.add(execution("one"))
+    admit(requested(cause()))
+    real = admit_run.LEDGER.get
+    monkeypatch.setattr(
+        admit_run.LEDGER,
+        "get",
+        lambda model, sk, pk="": None if sk.startswith("RUN#") else real(model, sk, pk),
+    )
+    assert "answered already" in admit(requested(cause()), "two")["reason"]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (requested(cause(), model="ghosts"), "no model ghosts is onboarded"),
+        (uploaded("datasets/flights/2013-03.parquet"), "does not retrain on data"),
+    ],
+)
+def test_what_the_policy_does_not_take_is_dropped(ledger, event, reason):
+    onboard(ledger, world.MODEL_YAML.replace("on: [violation, data]", "on: [violation]"))
+    plan = admit(event)
+    assert not plan["admitted"]
+    assert reason in plan["reason"]
+    assert len(kinds(ledger, "RunDropped", model=plan["model"])) == 1
+
+
+def test_new_data_keeps_the_cool_down_and_a_person_does_not(ledger, flights):
+    admit(requested(cause(at="2013-03-31T22:00:00Z")))
+    assert "within the cool-down of 6h" in admit(uploaded("datasets/flights/a.csv"), "two")["reason"]
+    assert admit(requested(cause(id="request-2", at="2013-04-01T00:00:00Z")), "three")["admitted"]
+
+
+def test_the_schedule_trains_once_per_time_it_was_due(ledger, flights):
+    event = {
+        "source": "evergreen.schedule",
+        "detail-type": "TrainingScheduled",
+        "time": "2013-03-08T00:00:00Z",
+        "detail": {"model": "flights", "at": "2013-03-08T00:00:00Z"},
+    }
+    assert admit(event)["admitted"]
+    assert not admit(event, "two")["admitted"]
+    event["detail"]["at"] = "2013-03-15T00:00:00Z"
+    assert admit(event, "three")["admitted"]
+
+
+def test_data_is_pinned_as_it_is(bucket):
+    bucket.put("datasets/flights/2013-02.parquet", "b")
+    bucket.put("datasets/flights/2013-01.parquet", "a")
+    bucket.put("datasets/flights/README.md", "not data")
+    bucket.put("datasets/flights-old/2013-01.parquet", "another model's")
+    pinned = pin_data.handler({"model": "flights", "run": "flights-1"}, None)
+    assert pinned["files"] == 2
+    assert bucket.json(pinned["manifest"]) == [
+        {"prefix": "s3://bucket/datasets/flights/"},
+        "2013-01.parquet",
+        "2013-02.parquet",
+    ]
+    again = pin_data.handler({"model": "flights", "run": "flights-2"}, None)
+    assert again["dataVersion"] == pinned["dataVersion"]
+    bucket.put("datasets/flights/2013-02.parquet", "c")
+    assert (
+        pin_data.handler({"model": "flights", "run": "flights-3"}, None)["dataVersion"]
+        != again["dataVersion"]
+    )
+
+
+def test_no_data_says_where_to_put_it():
+    with pytest.raises(DataMissing, match="no data under s3://bucket/datasets/flights/: upload Parquet"):
+        pin_data.handler({"model": "flights", "run": "flights-1"}, None)
+
+
+def figure(value):
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def evaluation(challenger=0.72, champion=None, rows=1000, slices=None):
+    def side(value, parts):
+        return {"metrics": {"roc_auc": figure(value)}, "slices": {"origin": parts}}
+
+    now, then = slices or ({}, {})
+    return {
+        "rows": rows,
+        "challenger": side(challenger, now),
+        "champion": side(champion, then) if champion else None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("figures", "passed", "reason"),
+    [
+        (evaluation(), True, "passes the gate's floor"),
+        (evaluation(0.64), False, "misses the gate's floor, 0.65"),
+        (evaluation(0.72, 0.70), True, "better by 0.02"),
+        (evaluation(0.70, 0.72), False, "not better at all (-0.02"),
+        (evaluation(0.70, 0.70), False, "not better at all"),
+        (evaluation(rows=99), False, "99 held-out rows are fewer than gate.min_rows, 100"),
+    ],
+)
+def test_the_gate(ledger, bucket, flights, figures, passed, reason):
+    run = admit(requested(cause()))["run"]
+    bucket.put(f"runs/{run}/evaluation/evaluation.json", figures)
+    judged = judge_challenger.handler(
+        {"model": "flights", "run": run, "evaluation": f"s3://bucket/runs/{run}/evaluation/evaluation.json"},
+        None,
+    )
+    assert judged["passed"] is passed
+    assert reason in judged["reason"]
+    assert judged["approval"] == "PendingManualApproval"
+
+
+def test_the_gates_policy_approves_only_what_passed(ledger, bucket):
+    onboard(ledger, world.MODEL_YAML.replace("approval: person", "approval: auto"))
+    run = admit(requested(cause()))["run"]
+    for value, approval in ((0.72, "Approved"), (0.6, "PendingManualApproval")):
+        bucket.put("runs/e.json", evaluation(value))
+        event = {"model": "flights", "run": run, "evaluation": "s3://bucket/runs/e.json"}
+        assert judge_challenger.handler(event, None)["approval"] == approval
+
+
+def test_a_challenger_that_fails_one_slice_fails(flights):
+    def part(value, rows=500):
+        return {"rows": rows, "metrics": {"roc_auc": figure(value)}}
+
+    worse = evaluation(0.72, 0.70, slices=({"JFK": part(0.60), "EWR": part(0.75)}, {"JFK": part(0.70)}))
+    judged = decisions.judge(worse, flights["task"], flights["gate"])
+    assert not judged.passed
+    assert "on origin=JFK it falls from 0.7000 to 0.6000" in judged.reason
+    few = evaluation(0.72, 0.70, slices=({"JFK": part(0.60, rows=20)}, {"JFK": part(0.70)}))
+    assert decisions.judge(few, flights["task"], flights["gate"]).passed
+
+
+def closing(plan, outcome, name="one", **more):
+    return {"plan": plan, "execution": execution(name), "outcome": outcome, "error": None} | more
+
+
+REGISTERED = {
+    "packageArn": f"{world.GROUP}/1",
+    "version": 1,
+    "artifact": "s3://bucket/runs/r/model/model.tar.gz",
+    "judgement": {"reason": "better", "metrics": {"roc_auc": 0.72}, "figures": {}, "approval": "Approved"},
+    "validation": {"train": {"from": "2013-01-01T00:00:00Z", "until": "2013-02-15T00:00:00Z"}},
+    "data": {"dataVersion": "abc"},
+}
+
+
+def test_a_registered_version_is_known_and_the_lock_is_free(ledger, flights):
+    plan = admit(requested(cause()))
+    assert close_run.handler(closing(plan, "registered", **REGISTERED), None) == {"reason": "better"}
+    package = ledger.need("flights", "PACKAGE#000001")
+    assert (package["status"], package["run"], package["trained_until"]) == (
+        "PendingManualApproval",
+        plan["run"],
+        "2013-02-15T00:00:00Z",
+    )
+    assert ledger.holder("flights", "train") is None
+    assert ledger.need("flights", f"RUN#{plan['run']}")["status"] == "Ended"
+
+
+def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights, executions):
+    plan = admit(requested(cause()))
+    ending = closing(plan, "registered", **REGISTERED)
+    close_run.handler(ending, None)
+    ledger.commit(ledger_put_status("Rejected"))
+    executions.add(execution("two"))
+    admit(requested(cause(id="request-2")), "two")
+    assert close_run.handler(ending, None) == {"reason": "better"}
+    assert len(kinds(ledger, "RunEnded")) == 1
+    assert ledger.need("flights", "PACKAGE#000001")["status"] == "Rejected"
+    assert ledger.holder("flights", "train")["owner"] == execution("two")
+
+
+def ledger_put_status(status):
+    return ledger.put("flights", "PACKAGE#000001", {"status": status, "version": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            {
+                "Error": "States.TaskFailed",
+                "Cause": json.dumps(
+                    {
+                        "TrainingJobName": "evergreen-r-train",
+                        "TrainingJobStatus": "Failed",
+                        "FailureReason": "AlgorithmError: ValueError: bad, exit code: 1",
+                    }
+                ),
+            },
+            "TrainingJob evergreen-r-train failed: AlgorithmError: ValueError: bad, exit code: 1 "
+            "(logs: /aws/sagemaker/TrainingJobs, stream evergreen-r-train)",
+        ),
+        (
+            {"Error": "DataMissing", "Cause": '{"errorMessage": "no data here", "errorType": "DataMissing"}'},
+            "no data here",
+        ),
+        ({"Error": "DataRefused", "Cause": "dep_hour: a string"}, "DataRefused: dep_hour: a string"),
+        ({"Error": "States.Timeout", "Cause": ""}, "a step did not end within its time limit"),
+    ],
+)
+def test_a_failure_is_told_in_a_sentence(ledger, flights, error, reason):
+    plan = admit(requested(cause()))
+    assert close_run.handler(closing(plan, "failed", error=error), None) == {"reason": reason}
+    assert [row["reason"] for row in kinds(ledger, "RunEnded")] == [reason]
+    assert ledger.holder("flights", "train") is None
