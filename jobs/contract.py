@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def parse_time(text: str) -> datetime:
 
 def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def span(times: Sequence[int]) -> dict[str, str]:
+    """First and last of ascending times in microseconds, both inclusive."""
+    first, last = (datetime.fromtimestamp(int(moment) / 1e6, UTC) for moment in (times[0], times[-1]))
+    return {"from": format_time(first), "until": format_time(last)}
 
 
 def _write(path: Path, text: str) -> None:

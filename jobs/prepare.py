@@ -8,7 +8,7 @@ failure: the report says `accepted: false` and the job succeeds.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,4 @@ def _report(
 
 
 def _span(part: pa.Table | None, spec: Spec | None) -> dict[str, str] | None:
-    """First and last time of a part, both inclusive."""
-    if part is None or spec is None or not len(part):
-        return None
-    times = microseconds(part[spec.time])
-    first, last = (datetime.fromtimestamp(int(moment) / 1e6, UTC) for moment in (times[0], times[-1]))
-    return {"from": contract.format_time(first), "until": contract.format_time(last)}
+    return contract.span(microseconds(part[spec.time])) if part and spec else None
