@@ -84,9 +84,9 @@ class Job:
 
     # -- status --------------------------------------------------------------------------------------------
 
-    def begin(self, secondary: str, message: str) -> None:
-        """The instances are up: the clock of MaxRuntimeInSeconds starts."""
-        limit = self.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    def begin(self, secondary: str, message: str, limit: float | None = None) -> None:
+        """The instances are up: the clock of MaxRuntimeInSeconds (or of `limit`, in seconds) starts."""
+        limit = limit or self.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
         self._deadline = time.monotonic() + limit if limit else None
         self.advance(secondary, message, **{f"{self.prefix}StartTime": now()})
 

@@ -186,10 +186,9 @@ def page(noun: str, records: Iterable[Record], params: Record) -> tuple[list[Rec
     default_order = "Descending" if KINDS[noun].newest_first else "Ascending"
     descending = params.get("SortOrder", default_order) == "Descending"
 
-    def place(record: Record) -> list[str]:
-        value = record.get(field)
-        shown = value.isoformat() if isinstance(value, datetime) else str(value or "")
-        return [shown, record[f"{noun}Arn"]]
+    def place(record: Record) -> list[Any]:
+        value = record.get(field, "")
+        return [value.isoformat() if isinstance(value, datetime) else value, record[f"{noun}Arn"]]
 
     matching = [record for record in records if _matches(noun, record, params)]
     matching.sort(key=place, reverse=descending)
@@ -217,11 +216,11 @@ def _passes(noun: str, record: Record, name: str, wanted: Any) -> bool:
     return record.get(name.removesuffix("Equals")) == wanted
 
 
-def _encode(place: list[str]) -> str:
+def _encode(place: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def _decode(token: str) -> list[str]:
+def _decode(token: str) -> list[Any]:
     try:
         return list(json.loads(base64.urlsafe_b64decode(token)))
     except ValueError as error:

@@ -1,115 +1,25 @@
 import io
 import json
-import sys
 import tarfile
 import time
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from local.sagemaker.containers import Image
 from local.sagemaker.jobs import Runner
-from local.sagemaker.service import SageMakerError, Service
-from tests.local.fakes import ACCOUNT, ROLE, FakeHost
-
-BUCKET = "bucket"
-IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/tiny:1"
-
-
-@pytest.fixture
-def s3():
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
-
-
-@pytest.fixture
-def service(tmp_path, s3):
-    service = Service(FakeHost(), tmp_path / "sagemaker")
-    yield service
-    service.close()
-
-
-@pytest.fixture
-def script(service, tmp_path):
-    """Make the image `tiny` run a script: its text, after the imports and `base`."""
-
-    def write(text: str) -> None:
-        path = tmp_path / "container.py"
-        head = "import json, os, pathlib, sys, time\nbase = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
-        path.write_text(head + text)
-        service.images["tiny"] = Image([sys.executable, str(path)])
-
-    return write
-
-
-def put(s3, key, text="x"):
-    s3.put_object(Bucket=BUCKET, Key=key, Body=text)
-
-
-def get(s3, key) -> str:
-    return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
-
-
-def training(name="train-1", **fields):
-    return {
-        "TrainingJobName": name,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "RoleArn": ROLE,
-        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-    } | fields
-
-
-def channel(name, uri, kind="S3Prefix", **fields):
-    return {"ChannelName": name, "DataSource": {"S3DataSource": {"S3DataType": kind, "S3Uri": uri}}} | fields
-
-
-def processing(name="process-1", count=1, inputs=(), outputs=(), entrypoint=None, **fields):
-    cluster = {"InstanceType": "ml.m5.large", "InstanceCount": count, "VolumeSizeInGB": 1}
-    app = {"ImageUri": IMAGE} | ({"ContainerEntrypoint": entrypoint} if entrypoint else {})
-    return {
-        "ProcessingJobName": name,
-        "AppSpecification": app,
-        "RoleArn": ROLE,
-        "ProcessingResources": {"ClusterConfig": cluster},
-        "ProcessingInputs": list(inputs),
-        "ProcessingOutputConfig": {"Outputs": list(outputs)},
-    } | fields
-
-
-def source(name, uri, kind="S3Prefix", spread="FullyReplicated"):
-    s3_input = {
-        "S3Uri": uri,
-        "LocalPath": f"/opt/ml/processing/input/{name}",
-        "S3DataType": kind,
-        "S3InputMode": "File",
-        "S3DataDistributionType": spread,
-    }
-    return {"InputName": name, "S3Input": s3_input}
-
-
-def sink(name):
-    s3_output = {
-        "S3Uri": f"s3://{BUCKET}/made/{name}",
-        "LocalPath": f"/opt/ml/processing/output/{name}",
-        "S3UploadMode": "EndOfJob",
-    }
-    return {"OutputName": name, "S3Output": s3_output}
-
-
-def run(service, kind, params):
-    service.call(f"Create{kind}", params)
-    return service.part(Runner).wait(kind, params[f"{kind}Name"], 20)
-
-
-def refused(service, operation, params):
-    with pytest.raises(SageMakerError) as caught:
-        service.call(operation, params)
-    return caught.value.code, caught.value.message
+from tests.local.jobs import (
+    BUCKET,
+    IMAGE,
+    channel,
+    get,
+    processing,
+    put,
+    refused,
+    run,
+    sink,
+    source,
+    training,
+    wait_for_log,
+)
 
 
 def test_a_training_job_turns_channels_into_a_model(service, s3, script):
@@ -212,13 +122,6 @@ time.sleep(60)
     assert statuses[-2:] == ["Stopping", "Stopped"]
     _, message = refused(service, "StopTrainingJob", {"TrainingJobName": "train-1"})
     assert message == "The request was rejected because the training job is in status Stopped."
-
-
-def wait_for_log(service, line):
-    until = time.monotonic() + 10
-    while not any(line in lines for lines in list(service.host.logs.values())):
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_job_that_ignores_sigterm_is_killed(service, script):
