@@ -1,0 +1,122 @@
+"""What a run prints: a line per thing that happened; on a terminal a last line says where the world is."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from local.wording import clock, day, interval, number, short_day, span, why
+
+
+class Console:
+    """Lines from several threads, each with the run's own time before it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty()
+        self._began = time.monotonic()
+        self._status = ""
+        self._lock = threading.Lock()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def say(self, text: str) -> None:
+        at = self.seconds
+        with self._lock:
+            self._erase()
+            self._stream.write(f"{int(at) // 60}:{at % 60:04.1f}  {text}\n")
+            self._draw()
+
+    def status(self, text: str) -> None:
+        """Only on a terminal: the last line, which the next one replaces."""
+        with self._lock:
+            self._erase()
+            self._status = text
+            self._draw()
+
+    def block(self, text: str) -> None:
+        """A table or the like, without times, below an empty line."""
+        with self._lock:
+            self._erase()
+            self._status = ""
+            self._stream.write(f"\n{text}\n")
+            self._stream.flush()
+
+    def _erase(self) -> None:
+        if self._live and self._status:
+            self._stream.write("\r\x1b[K")
+
+    def _draw(self) -> None:
+        if self._live and self._status:
+            self._stream.write(self._status)
+        self._stream.flush()
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the last one runs free."""
+    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads) - 1)]
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in [heads, *rows]
+    ]
+    return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def timeline(record: dict) -> str:
+    """All executions but the monitor runs that found nothing."""
+    shown = [x for x in record["executions"] if x["machine"] != "monitor" or x["ended_in"] != "WindowClean"]
+    rows = [
+        (
+            clock(execution["start"]),
+            short_day(execution["at"]),
+            execution["machine"],
+            execution["ended_in"],
+            clock(execution["seconds"]),
+            why(execution["cause"]) + (f". {execution['reason']}" if execution["reason"] else ""),
+        )
+        for execution in shown
+    ]
+    quiet = len(record["executions"]) - len(shown)
+    title = "Timeline" + (f" (without {quiet} monitor runs that found nothing)" if quiet else "")
+    return table(title, ("at", "day", "machine", "ended in", "took", "because of"), rows)
+
+
+def champions(record: dict) -> str:
+    rows = []
+    for champion in record["champions"]:
+        score = champion["metrics"].get(record["primary"], {})
+        before = (champion["predecessor"] or {}).get(record["primary"])
+        held = champion["holdout"]
+        rows.append(
+            (
+                f"v{champion['version']}",
+                day(champion["promoted_at"]),
+                f"{record['primary']} {interval(score)}" if score else "n/a",
+                f"{number(before['value'])}" if before else "none",
+                f"{held['rows']} rows, {span(held, 'from', 'until')}" if held.get("rows") else "n/a",
+                f"{why(champion['cause'])}; approved by {champion['approved_by']}",
+            )
+        )
+    heads = ("version", "in service", "on its holdout", "predecessor there", "holdout", "caused by")
+    return table("Champions", heads, rows)
+
+
+def before_after(record: dict) -> str:
+    rows = record["before_after"]
+    if not rows:
+        return ""
+    old, new = (f"v{champion['version']}" for champion in record["champions"][-2:])
+    first = rows[0]
+    title = (
+        f"Before and after: {first['rows']} rows, {day(first['from'])} to {day(first['to'])}, scored by both"
+    )
+    body = [
+        (row["metric"], number(row["old"]), number(row["new"]), f"{row['new'] - row['old']:+.3f}")
+        for row in rows
+    ]
+    return table(title, ("metric", old, new, "change"), body)

@@ -1,0 +1,281 @@
+"""python -m local loop: the whole loop on the example's data, from a published folder to a better successor.
+
+Only the outside world is scripted (local/world.py). What the machines do is watched (local/watch.py), kept in
+loop.json and shown in report.html. Ends with 0 only if the loop closed: two champions, the later one caused
+by a violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from local import compare, console, flights, people, record, report, stack
+from local.console import Console
+from local.machine import ROOT
+from local.memory import Memory
+from local.watch import Execution, Watch
+from local.wording import clock, grouped, iso, when
+from local.world import MODEL, World
+
+BEGIN = datetime(2013, 3, 1, tzinfo=UTC)
+YEAR_END = datetime(2013, 12, 31, tzinfo=UTC)
+FOLDER = stack.ROOT_DIR / "models" / MODEL
+MACHINES = {
+    "onboard": "OnboardMachine",
+    "train": "TrainMachine",
+    "deploy": "DeployMachine",
+    "monitor": "MonitorMachine",
+    "respond": "RespondMachine",
+}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local loop", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--until", type=date, help="replay up to this day of 2013, however the loop goes")
+    parser.add_argument(
+        "--weeks", type=int, default=7, help="how far to go on after the loop closed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0,
+        help="simulated days per second at most (default: as fast as it goes)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/loop"), help="where loop.json and report.html go"
+    )
+    parser.add_argument(
+        "--port", type=int, help="of the local stack (default: 4566, or another that is free)"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the stack up at the end, until Ctrl-C")
+    return parser.parse_args(arguments)
+
+
+def date(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = Console()
+    try:
+        with Memory() as memory, stack.running(port=options.port, progress=screen.say) as running:
+            return follow(Loop(running, options, screen), memory)
+    except stack.StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the stack is stopped", file=sys.stderr)
+        return 130
+
+
+def follow(loop: Loop, memory: Memory) -> int:
+    """Runs the loop, and however it ends keeps what happened; the exit status."""
+    broken: BaseException | None = None
+    try:
+        loop.run()
+    except (Exception, KeyboardInterrupt) as error:
+        broken = error
+        loop.screen.say(
+            "interrupted: keeping what happened so far" if str(error) == "" else f"stopped: {error}"
+        )
+    kept = loop.record(memory.peak_mb, broken)
+    loop.tell(kept)
+    if isinstance(broken, KeyboardInterrupt):
+        return 130
+    if loop.options.keep:
+        loop.screen.say(f"the stack stays up on {loop.stack.url}; Ctrl-C stops it")
+        loop.stack.process.wait()
+    return 0 if kept["closed"] else 1
+
+
+class Loop:
+    """One run in one stack."""
+
+    def __init__(self, running: stack.Stack, options: argparse.Namespace, screen: Console) -> None:
+        self.stack, self.options, self.screen = running, options, screen
+        self.spec = yaml.safe_load((FOLDER / "model.yaml").read_text(encoding="utf-8"))
+        machines = {name: running.outputs[key] for name, key in MACHINES.items()}
+        self.watch = Watch(running.client("stepfunctions"), machines, screen.say)
+        iam = running.client("iam")
+        self.person = people.hire(iam, "evergreen-owner", running.api_url, stack.REGION)
+        traffic = people.hire(iam, "evergreen-traffic", running.api_url, stack.REGION)
+        self._scratch = tempfile.TemporaryDirectory(prefix="evergreen-")
+        data = Path(self._scratch.name)
+        bucket = running.outputs["Bucket"]
+        self.world = World(
+            self.watch, running.clock, running.client("s3"), bucket, traffic, self.person, data
+        )
+        self._month = BEGIN.month
+
+    def run(self) -> None:
+        with self.watch:
+            self.world.begin(BEGIN)
+            self.screen.say(
+                f"world   1 March 2013; {self.world.sent.files} files of data, then {FOLDER.name} published"
+            )
+            self.publish()
+            self.world.expect()
+            self.world.wait()
+            self.world.replay(self.options.until or YEAR_END, self.enough, self.options.rate)
+
+    def publish(self) -> None:
+        """As anyone would: the command of models/publish.py."""
+        command = [
+            sys.executable,
+            "-m",
+            "models.publish",
+            str(FOLDER),
+            "--bucket",
+            self.stack.outputs["Bucket"],
+        ]
+        aws = ROOT | {"AWS_ENDPOINT_URL": self.stack.url, "AWS_DEFAULT_REGION": stack.REGION}
+        done = subprocess.run(
+            command, env=os.environ | aws, cwd=stack.ROOT_DIR, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"publishing {FOLDER} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    def enough(self) -> bool:
+        """Told after each batch of the world; shows where it is, and says when it has seen enough."""
+        self.show_progress()
+        if not any(
+            execution.machine == "deploy" and execution.ended_in == "ModelDeployed"
+            for execution in self.done()
+        ):
+            raise RuntimeError("no model came into service")
+        if self.options.until:
+            return False
+        closed_at = self.closed_at()
+        return bool(closed_at) and self.world.now >= closed_at + timedelta(weeks=self.options.weeks)
+
+    def done(self) -> list[Execution]:
+        return [execution for execution in self.watch.executions() if not execution.running]
+
+    def closed_at(self) -> datetime | None:
+        """When the first deployment after a training caused by a violation was done, in the world's year."""
+        trained = None
+        for execution in self.done():
+            if execution.ended_in == "ModelRegistered" and execution.cause["kind"] == "violation":
+                trained = execution
+            elif trained and execution.machine == "deploy" and execution.ended_in == "ModelDeployed":
+                return when(execution.at)
+        return None
+
+    def show_progress(self) -> None:
+        sent, now = self.world.sent, self.world.now
+        self.screen.status(f"        world   {now:%d %B}, {grouped(sent.predictions)} predictions")
+        if now.month != self._month:
+            self._month = now.month
+            self.screen.say(f"world   {now:%B} begins: {grouped(sent.predictions)} predictions so far")
+
+    def record(self, peak_mb: int, broken: BaseException | None) -> dict:
+        """The run as loop.json has it; what cannot be read any more is left out and said."""
+        sent, seconds = self.world.sent, self.screen.seconds
+        executions = self.watch.executions()
+        kept = {
+            "model": MODEL,
+            "primary": self.spec["gate"]["primary"],
+            "quality": self.spec["monitor"]["quality"]["metric"],
+            "closed": False,
+            "missing": None,
+            "world": {"from": iso(BEGIN), "until": iso(self.world.now)},
+            "seconds": {"setup": setup_seconds(), "run": round(seconds, 1)},
+            "peak_mb": peak_mb,
+            "counts": {
+                "requests": sent.requests,
+                "predictions": sent.predictions,
+                "labels": sent.labels,
+                "files": sent.files,
+                "failures": len(sent.failures),
+            },
+            "executions": [record.execution_record(execution, self.watch.began) for execution in executions],
+        }
+        kept |= {
+            "champions": [],
+            "windows": [],
+            "decisions": [],
+            "deployments": [],
+            "before_after": [],
+            "weeks": [],
+        }
+        try:
+            kept |= self.findings(executions)
+        except Exception as error:
+            broken = broken or error
+        kept["missing"] = record.missing(kept["champions"], kept["executions"], kept["windows"])
+        kept["closed"] = kept["missing"] is None
+        if broken and not kept["closed"]:
+            kept["missing"] += f". The run stopped: {type(broken).__name__} {broken}".rstrip()
+        kept["seconds"]["run"] = round(self.screen.seconds, 1)
+        return kept
+
+    def findings(self, executions: list[Execution]) -> dict:
+        """What the ledger, the bucket and CloudWatch say of the run; and both champions on the same rows."""
+        client = self.stack.client
+        bucket = self.stack.outputs["Bucket"]
+        reader = record.Reader(MODEL, self.person, client("s3"), client("cloudwatch"), bucket)
+        champions, windows = reader.champions(), reader.windows()
+        found = {
+            "champions": champions,
+            "windows": windows,
+            "decisions": reader.decisions(),
+            "deployments": reader.deployments(executions, champions),
+        }
+        start, end = (
+            first_midnight(champions[-1]["promoted_at"]) if champions else self.world.now,
+            self.world.now,
+        )
+        if len(champions) > 1 and end - start >= timedelta(days=1):
+            self.screen.say("compare both champions score the same rows, each in a Transform job")
+            found |= self.compare(champions[-2:], windows, start, end)
+        return found
+
+    def compare(self, champions: list[dict], windows: list[dict], start: datetime, end: datetime) -> dict:
+        client, bucket = self.stack.client, self.stack.outputs["Bucket"]
+        old, new = (champion["deployment"] for champion in champions)
+        scores = compare.compare(client("sagemaker"), client("s3"), bucket, (old, new), start, end)
+        rows = flights.rows(start, end)
+        spans = [
+            (w["start"], w["end"]) for w in windows if start <= when(w["start"]) and when(w["end"]) <= end
+        ]
+        return {
+            "before_after": compare.figures(scores[old], scores[new], rows["late"].to_numpy(), start, end),
+            "weeks": compare.weeks(rows, scores[old], scores[new], spans),
+        }
+
+    def tell(self, kept: dict) -> None:
+        """Writes the files, prints the timeline and the tables, and what it cost."""
+        screen, seconds = self.screen, kept["seconds"]
+        paths = record.save(kept, self.options.out, report.write)
+        for block in (console.timeline(kept), console.champions(kept), console.before_after(kept)):
+            if block:
+                screen.block(block)
+        for failure in dict.fromkeys(self.world.sent.failures):
+            screen.block(f"not answered: {failure}")
+        setup = f"set-up {clock(seconds['setup'])}, " if seconds["setup"] is not None else ""
+        memory = f"{kept['peak_mb'] / 1024:.1f} GB of memory at the peak"
+        screen.block(f"{setup}run {clock(seconds['run'])}, {memory}\n" + "\n".join(map(str, paths)))
+        screen.block("The loop closed." if kept["closed"] else f"The loop did not close: {kept['missing']}.")
+
+
+def first_midnight(moment: str) -> datetime:
+    """The start of the first whole day after a moment."""
+    return when(moment).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def setup_seconds() -> float | None:
+    """What `make` measured of the set-up before it started this process."""
+    measured = os.environ.get("EVERGREEN_SETUP_SECONDS")
+    return float(measured) if measured else None

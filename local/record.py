@@ -1,0 +1,213 @@
+"""The record of one run of the loop: what loop.json holds, and whether the loop closed.
+
+    model, primary, quality   the model's name, the gate's metric, the monitored metric closed, missing
+    did the loop close; if not, what is missing, in words world                     {from, until}: the stretch
+    of the data's year that was replayed seconds, peak_mb          {setup, run}; the peak of the whole process
+    tree's memory counts                    {requests, predictions, labels, files, failures}: what the outside
+    world sent executions[]              machine, arn, cause_event_id, cause, status, at (the event's time),
+    start and seconds (real, since the run began), states [{name, start, seconds}], ended_in, reason
+    champions[]               version, run, metrics, holdout {rows, from, until}, predecessor (the replaced
+    model's metrics on that holdout), cause, approved_by, promoted_at windows[]                 start, end,
+    rows, labelled, status, version, violations[], features {name: {distance, threshold}}, quality {metric:
+    {value, low, high, baseline}} decisions[]               at, signal, decision, reason before_after[]
+    metric, old, new, rows, from, to: the last two champions on the same rows weeks[]                   from,
+    to, rows, old {metric: value}, new {metric: value} deployments[]             name, version, previous,
+    seconds, outcome, samples [{at, old, new}]: requests that each fleet answered, by second
+
+A cause and a signal are {kind, id, at, by, text?}, as in the ledger; times are ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from local.watch import Execution, one_line
+
+ROOM = timedelta(seconds=3)  # an endpoint's metrics arrive a second late
+
+
+class Reader:
+    """Reads what a run has left in the account: the history by the API, the figures in the bucket."""
+
+    def __init__(self, model: str, api: Any, s3: Any, cloudwatch: Any, bucket: str) -> None:
+        self.model, self.api, self.s3, self.cloudwatch, self.bucket = model, api, s3, cloudwatch, bucket
+        self._history: list[dict] | None = None
+
+    def history(self, kind: str) -> list[dict]:
+        """The ledger's rows of one kind, oldest first."""
+        if self._history is None:
+            self._history = sorted(self._pages(), key=lambda row: (row["at"], row["recorded_at"]))
+        return [row for row in self._history if row["kind"] == kind]
+
+    def _pages(self) -> Iterator[dict]:
+        path, following = f"/models/{self.model}/history?limit=100", ""
+        while True:
+            page = self.api.get(path + following)
+            yield from page["history"]
+            if not page.get("next"):
+                return
+            following = f"&next={page['next']}"
+
+    def json(self, key: str) -> dict:
+        """A JSON file of the bucket; empty where there is none."""
+        try:
+            return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        except self.s3.exceptions.NoSuchKey:
+            return {}
+
+    def champions(self) -> list[dict]:
+        return [self._champion(row) for row in self.history("ModelDeployed")]
+
+    def _champion(self, row: dict) -> dict:
+        evaluation = self.json(f"runs/{row['run']}/evaluation/evaluation.json")
+        champion = evaluation.get("champion") or {}
+        return {
+            "version": row["version"],
+            "run": row["run"],
+            "metrics": (evaluation.get("challenger") or {}).get("metrics", {}),
+            "holdout": {name: evaluation.get(name) for name in ("rows", "from", "until")},
+            "predecessor": champion.get("metrics"),
+            "cause": row["cause"],
+            "approved_by": row["approved_by"],
+            "promoted_at": row["at"],
+            "deployment": row["deployment"],
+        }
+
+    def windows(self) -> list[dict]:
+        return [self._window(row) for row in self.history("WindowAnalyzed")]
+
+    def _window(self, row: dict) -> dict:
+        start, end = row["window"]["start"], row["window"]["end"]
+        analysis = self.json(f"monitor/{self.model}/{compact(start)}_{compact(end)}/analysis.json")
+        return {
+            "start": start,
+            "end": end,
+            "rows": row.get("rows", 0),
+            "labelled": row.get("labelled", 0),
+            "status": row["status"],
+            "version": row.get("version"),
+            "violations": analysis.get("violations", []),
+            "features": analysis.get("features", {}),
+            "quality": analysis.get("quality", {}),
+        }
+
+    def decisions(self) -> list[dict]:
+        return [
+            {"at": row["at"], "signal": row["cause"], "decision": row["action"], "reason": row["reason"]}
+            for row in self.history("SignalAssessed")
+        ]
+
+    def deployments(self, executions: list[Execution], champions: list[dict]) -> list[dict]:
+        """The deployments that shifted traffic, with what each fleet answered in each second."""
+        return [
+            found
+            for execution in executions
+            if execution.machine == "deploy"
+            and any(state.name == "UpdateEndpoint" for state in execution.states)
+            if (found := self._deployment(execution, champions))
+        ]
+
+    def _deployment(self, execution: Execution, champions: list[dict]) -> dict | None:
+        version = execution.event["detail"]["ModelPackageVersion"]
+        new = next((c for c in champions if c["version"] == version), None)
+        before = [c for c in champions if c["version"] < version]
+        if new is None or not before:
+            return None
+        old = before[-1]
+        begin = next(state.entered for state in execution.states if state.name == "UpdateEndpoint")
+        end = execution.stopped or begin
+        counts = [self._invocations(champion["deployment"], begin, end) for champion in (old, new)]
+        seconds = range(int(begin), int(end) + 1)
+        return {
+            "name": new["deployment"],
+            "version": version,
+            "previous": old["version"],
+            "seconds": round(end - begin, 1),
+            "outcome": execution.ended_in,
+            "samples": [
+                {"at": at - int(begin), "old": counts[0].get(at, 0), "new": counts[1].get(at, 0)}
+                for at in seconds
+            ],
+        }
+
+    def _invocations(self, config: str, begin: float, end: float) -> dict[int, int]:
+        """Epoch second -> requests that the fleet of an endpoint config answered."""
+        endpoint = config.rsplit("-v", 1)[0]
+        dimensions = {"EndpointName": endpoint, "VariantName": "main", "EndpointConfigName": config}
+        found = self.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=datetime.fromtimestamp(begin, UTC) - ROOM,
+            EndTime=datetime.fromtimestamp(end, UTC) + ROOM,
+            Period=1,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return {int(point["Timestamp"].timestamp()): int(point["Sum"]) for point in found}
+
+
+def compact(moment: str) -> str:
+    """2013-06-01T00:00:00Z as the bucket's keys have it: 20130601T000000Z."""
+    return moment.replace("-", "").replace(":", "")
+
+
+def execution_record(execution: Execution, began: float) -> dict:
+    return {
+        "machine": execution.machine,
+        "arn": execution.arn,
+        "cause_event_id": execution.event.get("id", ""),
+        "cause": execution.cause,
+        "status": execution.status,
+        "at": execution.at,
+        "start": round(execution.started - began, 2),
+        "seconds": round(execution.seconds, 2),
+        "states": [
+            {"name": state.name, "start": round(state.entered - began, 2), "seconds": round(state.seconds, 2)}
+            for state in execution.states
+        ],
+        "ended_in": execution.ended_in,
+        "reason": execution.reason,
+    }
+
+
+def missing(champions: list[dict], executions: list[dict], windows: list[dict]) -> str | None:
+    """Why the loop did not close, with the execution that failed and its reason; None where it closed.
+
+    It closed when there are two champions at least, and a violation caused the second one or a later one.
+    """
+    caused = [champion for champion in champions[1:] if champion["cause"]["kind"] == "violation"]
+    if caused:
+        return None
+    if not champions:
+        said = "no model came into service"
+    elif len(champions) > 1:
+        said = "no violation caused the second champion"
+    elif any(window["violations"] for window in windows):
+        said = "there were violations, but no second champion"
+    else:
+        said = f"no violation in {len(windows)} windows, so no second champion"
+    failed = [execution for execution in executions if execution["status"] not in ("SUCCEEDED", "RUNNING")]
+    for execution in failed[-3:]:
+        where = broken_state(execution)
+        said += (
+            f". {execution['machine']} {execution['status']} after {where}: {one_line(execution['reason'])}"
+        )
+    return said
+
+
+def broken_state(execution: dict) -> str:
+    """The last state before the one that the machine ended in."""
+    names = [state["name"] for state in execution["states"]]
+    return names[-2] if len(names) > 1 else (names or ["its start"])[-1]
+
+
+def save(record: dict, folder: Path, render: Callable[[dict, Path], Path]) -> tuple[Path, Path]:
+    """Writes loop.json and report.html; returns both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "loop.json"
+    kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return kept, render(record, folder / "report.html")
