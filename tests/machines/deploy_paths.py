@@ -1,0 +1,146 @@
+"""The paths of the deploy machine."""
+
+from functools import partial
+
+from tests.machines.engine import Throw
+from tests.machines.scenario import Scenario, event
+
+ENDPOINT, DEPLOYMENT, OLD = "prefix-flights", "prefix-flights-v2-9b3c1e", "prefix-flights-v1-0d4c77"
+ARN = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{ENDPOINT}"
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/prefix-flights/2"
+PLAN = {
+    "admitted": True,
+    "reason": "version 2 is approved and not yet in service",
+    "model": "flights",
+    "version": 2,
+    "packageArn": PACKAGE,
+    "run": "flights-8c1f0a52d7",
+    "deployment": DEPLOYMENT,
+    "endpoint": ENDPOINT,
+    "isNew": False,
+    "approvedBy": "arn:aws:iam::123456789012:user/ada",
+    "cause": event("deploy-model-deployed")["detail"]["cause"],
+    "serve": {"instance": "ml.m5.large", "count": 1},
+    "capture": "s3://bucket/capture",
+    "deploymentConfig": {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {
+                "Type": "CANARY",
+                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
+                "WaitIntervalInSeconds": 600,
+            },
+            "TerminationWaitInSeconds": 60,
+            "MaximumExecutionTimeoutInSeconds": 1800,
+        },
+        "AutoRollbackConfiguration": {
+            "Alarms": [{"AlarmName": f"{DEPLOYMENT}-errors"}, {"AlarmName": f"{DEPLOYMENT}-latency"}]
+        },
+    },
+    "alarms": {"errors": 0.01, "latency": 200_000},
+    "scaling": None,
+    "environment": {},
+}
+PREVIOUS = {"deployment": OLD, "config": OLD, "alarms": [f"{OLD}-errors", f"{OLD}-latency"]}
+SCALING = {"min": 1, "max": 4, "target": 500}
+
+
+def described(status: str, config: str = DEPLOYMENT, **more: str) -> dict[str, str]:
+    """What DescribeEndpoint says."""
+    return {"EndpointName": ENDPOINT, "EndpointStatus": status, "EndpointConfigName": config, **more}
+
+
+UPDATING = described("Updating", OLD)
+IN_SERVICE = described("InService")
+USUAL = {
+    "AdmitDeployment": PLAN,
+    "CreateModel": {"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"},
+    "CreateEndpointConfig": {
+        "EndpointConfigArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/c"
+    },
+    "PutErrorAlarm": {},
+    "PutLatencyAlarm": {},
+    "CreateEndpoint": {"EndpointArn": ARN},
+    "UpdateEndpoint": {"EndpointArn": ARN},
+    "DescribeEndpoint": [UPDATING, UPDATING, IN_SERVICE],
+    "PromoteChampion": {"previous": PREVIOUS},
+    "RegisterScalableTarget": {},
+    "PutScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
+    "DeleteOldAlarms": {},
+    "AnnounceDeployment": {"FailedEntryCount": 0},
+    "RecordRollback": lambda given: {
+        "reason": (given["error"] or {"Cause": given["endpoint"]["reason"]})["Cause"]
+    },
+    "DeleteFailedEndpoint": {},
+    "DeleteAlarms": {},
+    "AnnounceRollback": {"FailedEntryCount": 0},
+}
+
+path = partial(Scenario, "deploy", sample="sagemaker-model-package-state-change", usual=USUAL)
+_READY = (
+    "AdmitDeployment > IsAdmitted > CreateModel > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm "
+    "> IsEndpointNew"
+)
+_LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
+_SHIFTED = f"{_READY} > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
+_SHIPPED = "PromoteChampion > IsScaled"
+_CLEANED = "IsFirstFailed > DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
+
+SCENARIOS = [
+    path(
+        "a canary that holds",
+        path=f"{_SHIFTED} > {_SHIPPED} > HasPrevious > DeleteOldAlarms > AnnounceDeployment > ModelDeployed",
+    ),
+    path(
+        "the first version, with autoscaling",
+        path=(
+            f"{_READY} > CreateEndpoint > {_LOOK} > {_LOOK} > {_SHIPPED} > RegisterScalableTarget "
+            "> PutScalingPolicy > HasPrevious > AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={
+            "AdmitDeployment": {**PLAN, "isNew": True, "scaling": SCALING},
+            "DescribeEndpoint": [described("Creating"), IN_SERVICE],
+            "PromoteChampion": {"previous": None},
+        },
+    ),
+    path(
+        "not approved any more",
+        path="AdmitDeployment > IsAdmitted > DeploymentDropped",
+        mocks={"AdmitDeployment": {"admitted": False, "reason": "version 2 is Rejected now"}},
+    ),
+    path(
+        "an alarm rolls the canary back",
+        path=f"{_SHIFTED} > RecordRollback > {_CLEANED}",
+        mocks={
+            "DescribeEndpoint": [
+                UPDATING,
+                described("RollingBack", OLD),
+                described("InService", OLD, FailureReason=f"alarm {DEPLOYMENT}-errors went off"),
+            ]
+        },
+    ),
+    path(
+        "the first endpoint never answers /ping",
+        path=(
+            f"{_READY} > CreateEndpoint > {_LOOK} > RecordRollback > IsFirstFailed > DeleteFailedEndpoint "
+            "> DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
+        ),
+        mocks={
+            "AdmitDeployment": {**PLAN, "isNew": True},
+            "DescribeEndpoint": described(
+                "Failed", FailureReason="The container did not pass the ping check."
+            ),
+        },
+    ),
+    path(
+        "the update is refused",
+        path=f"{_READY} > UpdateEndpoint > RecordRollback > {_CLEANED}",
+        mocks={
+            "UpdateEndpoint": Throw("SageMaker.ResourceLimitExceededException", "ml.m5.large: 2 of 2 in use")
+        },
+    ),
+    path(
+        "admission fails",
+        path="AdmitDeployment > DeploymentFailed",
+        mocks={"AdmitDeployment": Throw("PackageUnknown", "version 2 has no run")},
+    ),
+]

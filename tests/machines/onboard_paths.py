@@ -1,0 +1,79 @@
+"""The paths of the onboard machine."""
+
+from functools import partial
+
+from tests.machines.engine import Throw
+from tests.machines.scenario import Scenario, event
+
+CAUSE = event("onboard-training-requested")["detail"]["cause"]
+SCHEDULES = [
+    {
+        "name": "flights-train",
+        "expression": "rate(7 days)",
+        "state": "ENABLED",
+        "machine": "train",
+        "detailType": "TrainingScheduled",
+    },
+    {
+        "name": "flights-monitor",
+        "expression": "rate(7 days)",
+        "state": "ENABLED",
+        "machine": "monitor",
+        "detailType": "MonitoringScheduled",
+    },
+]
+PLAN = {"model": "flights", "digest": "3f9a1c07be52", "isNew": True, "cause": CAUSE, "schedules": SCHEDULES}
+GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/prefix-flights"
+SCHEDULE = "arn:aws:scheduler:us-east-1:123456789012:schedule/schedule-group/flights-train"
+NO_GROUP = Throw("SageMaker.SageMakerException", "ModelPackageGroup prefix-flights does not exist.")
+MISTAKES = Throw(
+    "SpecInvalid", "model.yaml has 1 mistake:\n  line 12: gate.floor: 1.7 is not between 0 and 1"
+)
+
+USUAL = {
+    "CheckSpec": PLAN,
+    "FindPackageGroup": {"ModelPackageGroupName": "prefix-flights", "ModelPackageGroupArn": GROUP},
+    "CreatePackageGroup": {"ModelPackageGroupArn": GROUP},
+    "CreateSchedule": {"ScheduleArn": SCHEDULE},
+    "UpdateSchedule": {"ScheduleArn": SCHEDULE},
+    "RecordOnboarding": {},
+    "RequestTraining": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
+    "RecordRefusal": lambda given: {"reason": given["error"]["Cause"]},
+}
+
+path = partial(Scenario, "onboard", sample="s3-object-created.model", usual=USUAL)
+_CHECKED = "CheckSpec > IsNewDigest > FindPackageGroup"
+_SCHEDULED = "PutSchedules > RecordOnboarding > RequestTraining > ModelOnboarded"
+
+SCENARIOS = [
+    path(
+        "a new model",
+        path=f"{_CHECKED} > CreatePackageGroup > {_SCHEDULED}",
+        mocks={"FindPackageGroup": NO_GROUP},
+    ),
+    path(
+        "a new digest of a known model",
+        path=f"{_CHECKED} > {_SCHEDULED}",
+        mocks={
+            "CreateSchedule": Throw("Scheduler.ConflictException", "Schedule flights-train already exists.")
+        },
+    ),
+    path(
+        "the same digest again",
+        path="CheckSpec > IsNewDigest > AlreadyOnboarded",
+        mocks={"CheckSpec": {**PLAN, "isNew": False}},
+    ),
+    path(
+        "mistakes in model.yaml",
+        path="CheckSpec > RecordRefusal > OnboardingRefused",
+        mocks={"CheckSpec": MISTAKES},
+    ),
+    path(
+        "the schedules cannot be made",
+        path=f"{_CHECKED} > PutSchedules > RecordRefusal > OnboardingRefused",
+        mocks={
+            "CreateSchedule": Throw("Scheduler.ValidationException", "Invalid Schedule Expression"),
+            "UpdateSchedule": Throw("Scheduler.ValidationException", "Invalid Schedule Expression"),
+        },
+    ),
+]

@@ -1,0 +1,122 @@
+"""The paths of the respond machine."""
+
+from functools import partial
+
+from tests.machines.engine import Throw
+from tests.machines.scenario import Scenario, event
+
+ROLLED_BACK = event("respond-deployment-rolled-back")["detail"]
+CAUSE = event("respond-training-requested")["detail"]["cause"]
+ROLLBACK = {
+    "endpoint": "prefix-flights",
+    "config": "prefix-flights-v1-0d4c77",
+    "deployment": "prefix-flights-v2-9b3c1e",
+    "packageArn": ROLLED_BACK["packageArn"],
+    "version": 2,
+    "previousVersion": 1,
+}
+JOB = {
+    "ProcessingJobName": event("sagemaker-processing-job-state-change")["detail"]["ProcessingJobName"],
+    "ProcessingJobStatus": "Completed",
+    "ExitMessage": "CompletedWithViolations: Job completed successfully with 3 violations.",
+    "MonitoringScheduleArn": "arn:aws:sagemaker:us-east-1:123456789012:monitoring-schedule/flights-data",
+    "Environment": {"end_time": "2013-06-08T01:00:00Z"},
+}
+NO_VIOLATIONS = "Completed: Job completed successfully with no violations."
+
+
+def decided(action: str, **more: object) -> dict[str, object]:
+    """What AssessSignal decides."""
+    return {
+        "action": action,
+        "reason": f"{action}: roc_auc fell by more than 0.02",
+        "model": "flights",
+        "cause": CAUSE,
+        "message": f"flights: {action}",
+        "rollback": None,
+        **more,
+    }
+
+
+def described(status: str, config: str = ROLLBACK["config"]) -> dict[str, str]:
+    """What DescribeEndpoint says."""
+    return {"EndpointName": "prefix-flights", "EndpointStatus": status, "EndpointConfigName": config}
+
+
+USUAL = {
+    "DescribeMonitoringJob": JOB,
+    "AssessSignal": decided("retrain"),
+    "RequestTraining": {"FailedEntryCount": 0},
+    "RestorePrevious": {"EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/prefix-flights"},
+    "DescribeEndpoint": [described("Updating", ROLLBACK["deployment"]), described("InService")],
+    "RecordReturn": {},
+    "AnnounceRollback": {"FailedEntryCount": 0},
+    "NotifyOwner": {"MessageId": "1"},
+}
+
+path = partial(Scenario, "respond", usual=USUAL)
+_OWN = "IsNativeMonitor > AssessSignal > ChooseAction"
+_NATIVE = "IsNativeMonitor > DescribeMonitoringJob > HasNativeViolations"
+_LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
+_RETURNED = f"{_OWN} > RestorePrevious > {_LOOK} > {_LOOK}"
+
+SCENARIOS = [
+    path(
+        "a violation asks for a training",
+        "monitor-violation-found",
+        f"{_OWN} > RequestTraining > RetrainingRequested",
+    ),
+    path(
+        "a violation within the cool-down",
+        "monitor-violation-found",
+        f"{_OWN} > LeftAlone",
+        mocks={"AssessSignal": decided("leave")},
+    ),
+    path(
+        "drift that a person should see",
+        "monitor-violation-found",
+        f"{_OWN} > NotifyOwner > OwnerNotified",
+        mocks={"AssessSignal": decided("notify")},
+    ),
+    path(
+        "an alarm on probation returns to the previous champion",
+        "cloudwatch-alarm-state-change",
+        f"{_RETURNED} > RecordReturn > AnnounceRollback > NotifyOwner > OwnerNotified",
+        mocks={"AssessSignal": decided("rollback", rollback=ROLLBACK)},
+    ),
+    path(
+        "the previous champion does not come back",
+        "cloudwatch-alarm-state-change",
+        f"{_RETURNED} > ReturnFailed",
+        mocks={
+            "AssessSignal": decided("rollback", rollback=ROLLBACK),
+            "DescribeEndpoint": [
+                described("Updating"),
+                described("UpdateRollbackFailed", ROLLBACK["deployment"]),
+            ],
+        },
+    ),
+    path(
+        "a native Model Monitor job with violations",
+        "sagemaker-processing-job-state-change",
+        f"{_NATIVE} > AssessSignal > ChooseAction > RequestTraining > RetrainingRequested",
+    ),
+    path(
+        "a native Model Monitor job without violations",
+        "sagemaker-processing-job-state-change",
+        f"{_NATIVE} > LeftAlone",
+        mocks={"DescribeMonitoringJob": {**JOB, "ExitMessage": NO_VIOLATIONS}},
+    ),
+    path(
+        "a processing job of somebody else",
+        "sagemaker-processing-job-state-change",
+        f"{_NATIVE} > LeftAlone",
+        mocks={"DescribeMonitoringJob": {"ProcessingJobName": "etl", "ProcessingJobStatus": "Completed"}},
+    ),
+    path(
+        "the signal cannot be read",
+        "cloudwatch-alarm-state-change",
+        "IsNativeMonitor > AssessSignal > ResponseFailed",
+        mocks={"AssessSignal": Throw("EventInvalid", "no deployment has this alarm")},
+    ),
+]

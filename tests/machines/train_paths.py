@@ -1,0 +1,147 @@
+"""The paths of the train machine."""
+
+import json
+from functools import partial
+
+from tests.machines.engine import Throw
+from tests.machines.scenario import Scenario, event
+
+RUN = "flights-8c1f0a52d7"
+RUNS = f"s3://bucket/runs/{RUN}"
+ARTIFACT = f"{RUNS}/model/prefix-{RUN}-train/output/model.tar.gz"
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/prefix-flights/2"
+CAUSE = event("respond-training-requested")["detail"]["cause"]
+CHAMPION = {
+    "version": 1,
+    "model_data": "s3://bucket/runs/flights-0d4c770000/model/prefix-flights-0d4c770000-train/output/model.tar.gz",
+    "code": "s3://bucket/models/flights/3f9a1c07be52/",
+    "trained_until": "2013-02-14T23:59:00Z",
+}
+PLAN = {
+    "admitted": True,
+    "reason": "the cause is new and no other run is in progress",
+    "model": "flights",
+    "run": RUN,
+    "cause": CAUSE,
+    "digest": "3f9a1c07be52",
+    "code": "s3://bucket/models/flights/3f9a1c07be52/",
+    "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
+    "spec": {
+        "instance": "ml.m5.large",
+        "count": 1,
+        "volumeGb": 30,
+        "timeout": 3600,
+        "hyperparameters": {
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": "/opt/ml/input/data/code",
+            "learning_rate": "0.1",
+        },
+        "inferenceEntry": "inference.py",
+        "serveInstance": "ml.m5.large",
+    },
+    "champion": CHAMPION,
+}
+DATA = {"manifest": f"{RUNS}/data.manifest", "dataVersion": "77f01c4be9d2", "files": 3, "bytes": 2_733_612}
+VALIDATION = {
+    "accepted": True,
+    "reason": "3 files of 3 hold what model.yaml says",
+    "findings": [],
+    "rows": {"read": 82_000, "train": 63_796, "holdout": 18_204},
+    "train": {"from": "2013-03-10T00:00:00Z", "until": "2013-05-24T23:59:00Z"},
+    "holdout": {"from": "2013-05-25T00:00:00Z", "until": "2013-06-07T23:59:00Z"},
+}
+REFUSED = {**VALIDATION, "accepted": False, "reason": "column dep_hour of 2013-05.parquet: 'noon' at row 17"}
+JUDGEMENT = {
+    "passed": True,
+    "reason": "roc_auc 0.748 is above the floor of 0.65 and beats the champion's 0.702",
+    "approval": "PendingManualApproval",
+    "metrics": {"roc_auc": 0.748},
+    "figures": {"rows": 18_204},
+}
+FAILED_JOB = Throw(
+    "States.TaskFailed",
+    json.dumps(
+        {
+            "TrainingJobName": f"prefix-{RUN}-train",
+            "TrainingJobStatus": "Failed",
+            "FailureReason": "AlgorithmError: ValueError: learning_rate is 0, exit code: 1",
+        }
+    ),
+)
+
+USUAL = {
+    "AdmitRun": PLAN,
+    "PinData": DATA,
+    "PrepareData": {"ProcessingJobName": f"prefix-{RUN}-prepare", "ProcessingJobStatus": "Completed"},
+    "ReadValidation": {"Body": json.dumps(VALIDATION), "ContentType": "application/json"},
+    "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": ARTIFACT}},
+    "EvaluateModel": {"ProcessingJobName": f"prefix-{RUN}-evaluate", "ProcessingJobStatus": "Completed"},
+    "JudgeChallenger": JUDGEMENT,
+    "RegisterModel": {"ModelPackageArn": PACKAGE},
+    "CloseRun": lambda given: {"reason": given["error"]["Cause"] if given["error"] else given["outcome"]},
+    "ApproveModel": {"ModelPackageArn": PACKAGE},
+    "AnnounceModel": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
+}
+
+path = partial(Scenario, "train", usual=USUAL)
+_PREPARED = "AdmitRun > IsAdmitted > PinData > PrepareData > ReadValidation > IsDataAccepted"
+_TRAINED = f"{_PREPARED} > TrainModel > EvaluateModel > JudgeChallenger > IsGatePassed"
+_REGISTERED = f"{_TRAINED} > RegisterModel > CloseRun > HowDidItEnd"
+
+SCENARIOS = [
+    path(
+        "a challenger passes and waits for a person",
+        "respond-training-requested",
+        f"{_REGISTERED} > AnnounceModel > ModelRegistered",
+    ),
+    path(
+        "the first challenger of a model has no champion to beat",
+        "onboard-training-requested",
+        f"{_REGISTERED} > AnnounceModel > ModelRegistered",
+        mocks={"AdmitRun": {**PLAN, "champion": None}},
+    ),
+    path(
+        "the policy approves",
+        "schedule-training-scheduled",
+        f"{_REGISTERED} > ApproveModel > AnnounceModel > ModelRegistered",
+        mocks={"JudgeChallenger": {**JUDGEMENT, "approval": "Approved"}},
+    ),
+    path(
+        "a challenger under the gate is recorded, not registered",
+        "api-training-requested",
+        f"{_TRAINED} > RejectChallenger > CloseRun > HowDidItEnd > ChallengerRejected",
+        mocks={"JudgeChallenger": {**JUDGEMENT, "passed": False, "reason": "roc_auc 0.61 is under 0.65"}},
+    ),
+    path(
+        "a request is dropped",
+        "s3-object-created.dataset",
+        "AdmitRun > IsAdmitted > TrainingDropped",
+        mocks={
+            "AdmitRun": {"admitted": False, "reason": "flights does not retrain on data", "model": "flights"}
+        },
+    ),
+    path(
+        "there is no data",
+        "program-training-requested",
+        "AdmitRun > IsAdmitted > PinData > CloseRun > HowDidItEnd > TrainingRefused",
+        mocks={"PinData": Throw("DataMissing", "no data under s3://bucket/datasets/flights/")},
+    ),
+    path(
+        "the data is refused",
+        "api-training-requested",
+        f"{_PREPARED} > RefuseData > CloseRun > HowDidItEnd > TrainingRefused",
+        mocks={"ReadValidation": {"Body": json.dumps(REFUSED)}},
+    ),
+    path(
+        "the training script crashes",
+        "api-training-requested",
+        f"{_PREPARED} > TrainModel > CloseRun > HowDidItEnd > TrainingFailed",
+        mocks={"TrainModel": FAILED_JOB},
+    ),
+    path(
+        "admission fails",
+        "api-training-requested",
+        "AdmitRun > TrainingFailed",
+        mocks={"AdmitRun": Throw("LedgerUnreadable", "RUN#x has no outcome")},
+    ),
+]
