@@ -64,9 +64,18 @@ def relocate(value: Any, base: Path) -> Any:
 
 
 def environment(
-    service: "Service", image: Image, base: Path, role: str | None, *requested: dict[str, str] | None
+    service: "Service",
+    image: Image,
+    base: Path,
+    role: str | None,
+    *requested: dict[str, str] | None,
+    isolated: bool = False,
 ) -> dict[str, str]:
-    """The whole environment of a container's process; later ones of `requested` win."""
+    """The whole environment of a container's process; later ones of `requested` win.
+
+    isolated: EnableNetworkIsolation. The container gets no credentials and no endpoint, as on AWS, where it
+    has no network either.
+    """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     merged = inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -75,7 +84,8 @@ def environment(
         # AWS's training toolkit resolves the name `algo-1` for ever without it.
         "SM_STUDIO_LOCAL_MODE": "True",
     }
-    merged |= service.host.environment(role) | image.environment
+    region = {"AWS_REGION": service.host.region, "AWS_DEFAULT_REGION": service.host.region}
+    merged |= (region if isolated else service.host.environment(role)) | image.environment
     for variables in requested:
         merged |= relocate(variables or {}, base)
     return merged

@@ -110,5 +110,10 @@ def _prepare(job: Job, s3: Any, image: Image, host: Host, names: list[str], shar
     arguments = record["AppSpecification"].get("ContainerArguments", [])
     host.command = command([*words, *arguments], host.base)
     host.environment = environment(
-        job.service, image, host.base, record["RoleArn"], record.get("Environment")
+        job.service,
+        image,
+        host.base,
+        record["RoleArn"],
+        record.get("Environment"),
+        isolated=record.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
     )

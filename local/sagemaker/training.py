@@ -67,7 +67,13 @@ def _train(job: Job) -> None:
         host.command = command([*words, *algorithm.get("ContainerArguments", [])], host.base)
         names = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": record["TrainingJobArn"]}
         host.environment = environment(
-            job.service, image, host.base, record["RoleArn"], names, record.get("Environment")
+            job.service,
+            image,
+            host.base,
+            record["RoleArn"],
+            names,
+            record.get("Environment"),
+            isolated=record.get("EnableNetworkIsolation", False),
         )
     job.advance("Training", "Training image download completed. Training in progress.")
     leader = hosts[0]

@@ -221,6 +221,14 @@ def test_python_in_an_entrypoint_is_this_interpreter(service, s3, script):
     assert run(service, "ProcessingJob", params)["ProcessingJobStatus"] == "Completed"
 
 
+@pytest.mark.parametrize("isolated", [True, False])
+def test_an_isolated_container_has_no_credentials(service, script, isolated):
+    script("sys.exit('AWS_ACCESS_KEY_ID' in os.environ)")
+    params = processing(NetworkConfig={"EnableNetworkIsolation": isolated})
+    answer = run(service, "ProcessingJob", params)
+    assert answer["ProcessingJobStatus"] == ("Completed" if isolated else "Failed")
+
+
 def test_local_paths_are_checked(service):
     wrong = source("data", f"s3://{BUCKET}/d/")
     wrong["S3Input"]["LocalPath"] = "/tmp/data"
