@@ -109,13 +109,13 @@ def set_desired_count(service: Service, endpoint: str, variant: str, count: int)
 
 def _delete(endpoint: Endpoint) -> None:
     endpoint.close()
-    endpoint.hosting.drop(endpoint.name)
-    endpoint.service.store.delete("Endpoint", endpoint.name)
+    endpoint.hosting.drop(endpoint)
 
 
 def _endpoint(service: Service, name: str) -> Endpoint:
-    service.store.get("Endpoint", name)
-    return service.part(Hosting).endpoints[service.store.name(name)]
+    with service.store.lock:
+        service.store.get("Endpoint", name)
+        return service.part(Hosting).endpoints[name]
 
 
 def _check_idle(record: Record) -> None:

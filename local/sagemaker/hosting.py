@@ -6,7 +6,6 @@ One thread ticks once a second: it puts metrics, writes captured data and starts
 
 import itertools
 import logging
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from typing import Any
 
 from .. import clock
 from .capture import Capture
+from .descriptions import capture_summary, event_detail, production, spelled_for_events
 from .metrics import EndpointMetrics
 from .routing import Fleet, Router, Side
 from .service import Service
@@ -53,10 +53,10 @@ class Endpoint:
         record = self.service.store.snapshot(self.service.store.get("Endpoint", self.name))
         blue, green = self.router.blue, self.router.green
         if blue:
-            record |= _production(blue) | {"DataCaptureConfig": _capture_summary(blue)}
+            record |= production(blue) | {"DataCaptureConfig": capture_summary(blue)}
         if green:
             pending = {"EndpointConfigName": green.config, "StartTime": self.deploying_since}
-            record["PendingDeploymentSummary"] = pending | _production(green)
+            record["PendingDeploymentSummary"] = pending | production(green)
         return record
 
     def transition(self, status: str, **fields: Any) -> None:
@@ -84,8 +84,8 @@ class Endpoint:
     def _emit(self, detail_type: str) -> None:
         described = self.describe()
         arn = described["EndpointArn"]
-        detail = _event_detail(described) | {
-            "EndpointStatus": _spelled_for_events(described["EndpointStatus"]),
+        detail = event_detail(described) | {
+            "EndpointStatus": spelled_for_events(described["EndpointStatus"]),
             "Tags": dict(self.service.store.tags.get(arn, {})),
         }
         try:
@@ -211,9 +211,12 @@ class Hosting:
             self._ticking = self.run(self._tick_until_closed)
         return endpoint
 
-    def drop(self, name: str) -> None:
-        self.endpoints.pop(name, None)
-        shutil.rmtree(self.service.root / "endpoints" / name, ignore_errors=True)
+    def drop(self, endpoint: Endpoint) -> None:
+        """Forget a closed endpoint: its files, then its record and itself in one step."""
+        shutil.rmtree(self.service.root / "endpoints" / endpoint.name, ignore_errors=True)
+        with self.service.store.lock:
+            self.service.store.delete("Endpoint", endpoint.name)
+            del self.endpoints[endpoint.name]
 
     def capture(self, endpoint: str, config: Record | None) -> Capture | None:
         """The data capture that an endpoint configuration asks for."""
@@ -262,60 +265,3 @@ class Hosting:
     def _revive(self) -> None:
         for endpoint in list(self.endpoints.values()):
             endpoint.revive()
-
-
-def _production(side: Side) -> Record:
-    shown: Record = {"ProductionVariants": [_summary(fleet) for fleet in side.fleets.values()]}
-    if side.shadows:
-        shown["ShadowProductionVariants"] = [_summary(fleet) for fleet in side.shadows.values()]
-    return shown
-
-
-def _summary(fleet: Fleet) -> Record:
-    """A ProductionVariantSummary, or the pending one, which also knows the instance type."""
-    desired_weight = fleet.weight if fleet.desired_weight is None else fleet.desired_weight
-    return {
-        "VariantName": fleet.variant,
-        "DeployedImages": [
-            {
-                "SpecifiedImage": container["Image"],
-                "ResolvedImage": container["Image"],
-                "ResolutionTime": fleet.resolved_at,
-            }
-            for container in fleet.containers
-        ],
-        "CurrentWeight": fleet.weight,
-        "DesiredWeight": desired_weight,
-        "CurrentInstanceCount": sum(instance.ready for instance in fleet.instances),
-        "DesiredInstanceCount": fleet.desired,
-        "InstanceType": fleet.settings.get("InstanceType"),
-        "VariantStatus": [fleet.status] if fleet.status else None,
-    }
-
-
-def _capture_summary(side: Side) -> Record | None:
-    config = side.capture_config
-    if not config:
-        return None
-    enabled = config.get("EnableCapture", True)
-    return {
-        "EnableCapture": enabled,
-        "CaptureStatus": "Started" if enabled else "Stopped",
-        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
-        "DestinationS3Uri": config["DestinationS3Uri"],
-        "KmsKeyId": config.get("KmsKeyId", ""),
-    }
-
-
-def _spelled_for_events(status: str) -> str:
-    """InService -> IN_SERVICE."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", status).upper()
-
-
-def _event_detail(value: Any) -> Any:
-    """As events carry it: times as milliseconds since 1970, and nothing that is not set."""
-    if isinstance(value, dict):
-        return {key: _event_detail(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_event_detail(item) for item in value]
-    return round(value.timestamp() * 1000) if isinstance(value, datetime) else value

@@ -72,7 +72,8 @@ class ContainerServer:
             self.base,
             self.role,
             self.spec.get("Environment"),
-            {"SAGEMAKER_BIND_TO_PORT": str(self.port)},
+            # Only this machine: a container that knows the second variable listens nowhere else.
+            {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_BIND_TO_HOST": "127.0.0.1"},
         )
         self._process = self.service.processes.start(
             [*image.entrypoint, "serve"], env=variables, cwd=self.base
@@ -106,13 +107,13 @@ class ContainerServer:
             connection.close()
 
     def terminate(self) -> None:
+        self.pool.close()  # a server that ends gracefully would wait for idle connections
         if self.is_alive():
             self.service.processes.signal(self._process, signal.SIGTERM)
 
     def stop(self) -> None:
         if self._process:
             self.service.processes.stop(self._process, STOP_GRACE)
-        self.pool.close()
 
     def _place_model(self) -> None:
         folder = self.base / "model"
