@@ -32,7 +32,7 @@ PLAN = {
     "instance": "ml.m5.large",
 }
 CLEAN = {"status": "Completed", "violations": 0, "top": [], "rows": 6514, "labelled": 6391, "signal": None}
-FOUND = {**CLEAN, "violations": 2, "top": VIOLATION["top"], "signal": "flights/2013-06-01/roc_auc"}
+FOUND = {**CLEAN, "violations": 2, "top": VIOLATION["top"], "signal": VIOLATION["signal"]}
 FAILED_JOB = Throw(
     "States.TaskFailed",
     json.dumps({"ProcessingJobStatus": "Failed", "ExitMessage": "no baseline.json under the baseline"}),

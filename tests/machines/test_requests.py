@@ -1,0 +1,225 @@
+"""What the machines ask of SageMaker and tell the bus: the members that the loop's promises rest on."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.machines import deploy_paths, monitor_paths, onboard_paths, respond_paths, train_paths
+from tests.machines.engine import Result
+from tests.machines.scenario import Scenario, event
+
+
+def scenario(module: Any, name: str) -> Scenario:
+    return next(each for each in module.SCENARIOS if each.name == name)
+
+
+PENDING = scenario(train_paths, "a challenger passes and waits for a person")
+FIRST = scenario(train_paths, "the first challenger of a model has no champion to beat")
+BY_POLICY = scenario(train_paths, "the policy approves")
+CANARY = scenario(deploy_paths, "a canary that holds")
+SCALED = scenario(deploy_paths, "the first version, with autoscaling")
+ROLLED_BACK = scenario(deploy_paths, "an alarm rolls the canary back")
+VIOLATIONS = scenario(monitor_paths, "a window with violations")
+RETRAIN = scenario(respond_paths, "a violation asks for a training")
+RETURN = scenario(respond_paths, "an alarm on probation returns to the previous champion")
+
+
+def inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """A processing job's inputs: name to S3 address."""
+    return {each["InputName"]: each["S3Input"]["S3Uri"] for each in arguments["ProcessingInputs"]}
+
+
+def announced(result: Result, state: str) -> dict[str, Any]:
+    """The one event that a state put on the bus."""
+    (entry,) = result.only(state)["Entries"]
+    assert entry["EventBusName"] == "bus"
+    return entry
+
+
+# train
+
+
+def test_the_holdout_is_newer_than_all_that_the_champion_saw() -> None:
+    environment = PENDING.result.only("PrepareData")["Environment"]
+    assert environment == {"HOLDOUT_NOT_BEFORE": train_paths.CHAMPION["trained_until"]}
+    assert FIRST.result.only("PrepareData")["Environment"] == {}
+
+
+def test_prepare_reads_the_pinned_files() -> None:
+    (data, _) = PENDING.result.only("PrepareData")["ProcessingInputs"]
+    assert data["S3Input"]["S3Uri"] == train_paths.DATA["manifest"]
+    assert data["S3Input"]["S3DataType"] == "ManifestFile"
+
+
+def test_champion_and_challenger_score_the_same_rows() -> None:
+    given = inputs(PENDING.result.only("EvaluateModel"))
+    assert given["holdout"] == f"{train_paths.RUNS}/holdout/"
+    assert given["challenger"] == train_paths.ARTIFACT
+    assert given["champion"] == train_paths.CHAMPION["model_data"]
+    assert given["champion_code"] == train_paths.CHAMPION["code"]
+
+
+def test_without_a_champion_the_challenger_is_scored_alone() -> None:
+    assert set(inputs(FIRST.result.only("EvaluateModel"))) == {"holdout", "train", "challenger", "code"}
+
+
+def test_jobs_are_named_after_the_run() -> None:
+    run = train_paths.RUN
+    assert PENDING.result.only("PrepareData")["ProcessingJobName"] == f"prefix-{run}-prepare"
+    assert PENDING.result.only("TrainModel")["TrainingJobName"] == f"prefix-{run}-train"
+    assert PENDING.result.only("EvaluateModel")["ProcessingJobName"] == f"prefix-{run}-evaluate"
+
+
+@pytest.mark.parametrize("each", [PENDING, BY_POLICY], ids=str)
+def test_a_version_is_registered_once_and_pending(each: Scenario) -> None:
+    """The ledger must know a version before its approval is heard, so even the policy approves afterwards."""
+    package = each.result.only("RegisterModel")
+    assert package["ModelApprovalStatus"] == "PendingManualApproval"
+    assert package["ClientToken"] == train_paths.RUN
+    assert package["CustomerMetadataProperties"]["run"] == train_paths.RUN
+
+
+def test_only_the_policy_approves_by_itself() -> None:
+    assert "ApproveModel" not in PENDING.result.arguments
+    approval = BY_POLICY.result.only("ApproveModel")
+    assert approval["ModelApprovalStatus"] == "Approved"
+    assert approval["ApprovalDescription"].endswith("(by gate policy)")
+
+
+def test_a_run_is_closed_with_its_outcome_and_its_reason() -> None:
+    outcomes = {each.name: each.result.arguments.get("CloseRun", [{}])[0] for each in train_paths.SCENARIOS}
+    assert outcomes["the data is refused"]["outcome"] == "refused"
+    assert outcomes["the data is refused"]["error"]["Cause"] == train_paths.REFUSED["reason"]
+    assert outcomes["the training script crashes"]["outcome"] == "failed"
+    assert "learning_rate is 0" in outcomes["the training script crashes"]["error"]["Cause"]
+    assert outcomes["there is no data"]["outcome"] == "refused"
+    assert outcomes["a challenger under the gate is recorded, not registered"]["outcome"] == "rejected"
+    registered = outcomes[PENDING.name]
+    assert (registered["outcome"], registered["version"]) == ("registered", 2)
+    assert registered["packageArn"] == train_paths.PACKAGE
+
+
+# deploy
+
+
+def test_every_config_captures_requests_and_answers() -> None:
+    capture = CANARY.result.only("CreateEndpointConfig")["DataCaptureConfig"]
+    assert capture["EnableCapture"] is True
+    assert capture["CaptureOptions"] == [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]
+    assert "application/jsonlines" in capture["CaptureContentTypeHeader"]["JsonContentTypes"]
+
+
+def test_an_update_shifts_traffic_under_alarms_and_keeps_the_capacity() -> None:
+    update = CANARY.result.only("UpdateEndpoint")
+    assert update["RetainAllVariantProperties"] is True
+    assert update["DeploymentConfig"] == deploy_paths.PLAN["deploymentConfig"]
+    watched = {CANARY.result.only(state)["AlarmName"] for state in ("PutErrorAlarm", "PutLatencyAlarm")}
+    assert watched == {
+        each["AlarmName"] for each in update["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    }
+
+
+@pytest.mark.parametrize("state", ["PutErrorAlarm", "PutLatencyAlarm"])
+def test_an_alarm_watches_the_new_fleet_alone(state: str) -> None:
+    alarm = CANARY.result.only(state)
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert dimensions["EndpointConfigName"] == deploy_paths.DEPLOYMENT
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_the_endpoint_is_looked_at_every_half_minute() -> None:
+    assert CANARY.result.waits == [30, 30, 30]
+
+
+def test_a_rollback_is_recorded_with_what_the_endpoint_says_and_its_alarms_go() -> None:
+    recorded = ROLLED_BACK.result.only("RecordRollback")
+    assert recorded["error"] is None
+    assert recorded["endpoint"]["config"] == deploy_paths.OLD
+    assert f"{deploy_paths.DEPLOYMENT}-errors" in recorded["endpoint"]["reason"]
+    assert set(ROLLED_BACK.result.only("DeleteAlarms")["AlarmNames"]) == {
+        f"{deploy_paths.DEPLOYMENT}-errors",
+        f"{deploy_paths.DEPLOYMENT}-latency",
+    }
+
+
+def test_only_the_alarms_of_the_champion_before_are_deleted() -> None:
+    assert CANARY.result.only("DeleteOldAlarms")["AlarmNames"] == deploy_paths.PREVIOUS["alarms"]
+
+
+def test_scaling_is_of_the_variant_and_by_invocations() -> None:
+    target = SCALED.result.only("RegisterScalableTarget")
+    assert target["ResourceId"] == f"endpoint/{deploy_paths.ENDPOINT}/variant/main"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+
+
+# monitor and respond
+
+
+def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
+    job = VIOLATIONS.result.only("AnalyzeWindow")
+    window = monitor_paths.WINDOW
+    assert job["Environment"] == {"WINDOW_START": window["start"], "WINDOW_END": window["end"]}
+    assert set(inputs(job)) == {"capture", "baseline", "code", "labels"}
+    without = scenario(monitor_paths, "no labels yet").result.only("AnalyzeWindow")
+    assert set(inputs(without)) == {"capture", "baseline", "code"}
+
+
+def test_a_return_goes_to_the_previous_config_and_its_package_is_named() -> None:
+    assert RETURN.result.only("RestorePrevious")["EndpointConfigName"] == respond_paths.ROLLBACK["config"]
+    assert announced(RETURN.result, "AnnounceRollback")["Detail"]["version"] == 2
+
+
+def test_a_native_job_is_read_before_it_is_judged() -> None:
+    native = scenario(respond_paths, "a native Model Monitor job with violations").result
+    job = native.only("AssessSignal")["job"]
+    assert job["message"].startswith("CompletedWithViolations")
+    assert RETRAIN.result.only("AssessSignal")["job"] is None
+
+
+# The samples are what the machines send
+
+
+@pytest.mark.parametrize(
+    ("sample", "sender", "state"),
+    [
+        ("onboard-training-requested", scenario(onboard_paths, "a new model"), "RequestTraining"),
+        ("respond-training-requested", RETRAIN, "RequestTraining"),
+        ("train-model-registered", PENDING, "AnnounceModel"),
+        ("deploy-model-deployed", CANARY, "AnnounceDeployment"),
+        ("deploy-deployment-rolled-back", ROLLED_BACK, "AnnounceRollback"),
+        ("respond-deployment-rolled-back", RETURN, "AnnounceRollback"),
+        ("monitor-violation-found", VIOLATIONS, "AnnounceViolations"),
+    ],
+    ids=str,
+)
+def test_sample_is_what_its_machine_sends(sample: str, sender: Scenario, state: str) -> None:
+    sent, kept = announced(sender.result, state), event(sample)
+    assert (sent["Source"], sent["DetailType"]) == (kept["source"], kept["detail-type"])
+    assert set(sent["Detail"]) == set(kept["detail"])
+    assert set(sent["Detail"]["cause"]) == {"kind", "id", "at", "by"}
+
+
+@pytest.mark.parametrize(
+    ("sample", "machine"),
+    [("schedule-training-scheduled", "Train"), ("schedule-monitoring-scheduled", "Monitor")],
+)
+def test_sample_is_what_the_scheduler_starts_its_machine_with(sample: str, machine: str) -> None:
+    created = scenario(onboard_paths, "a new model").result.arguments["CreateSchedule"]
+    (target,) = [
+        each["Target"] for each in created if each["Target"]["Arn"].endswith(f"{machine}StateMachine")
+    ]
+    kept = event(sample)
+    assert json.loads(target["Input"].replace("<aws.scheduler.scheduled-time>", kept["time"])) == kept
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    assert target["DeadLetterConfig"]["Arn"].endswith("DeadLetterQueue")
+
+
+@pytest.mark.parametrize("each", [PENDING, CANARY, VIOLATIONS, RETURN], ids=str)
+def test_the_same_event_asks_for_the_same_things(each: Scenario) -> None:
+    """Names derive from the run: a second execution of the same event asks SageMaker for nothing new."""
+    again = each.run().arguments
+    for state, calls in each.result.arguments.items():
+        for call, repeated in zip(calls, again[state], strict=True):
+            assert {**call, "execution": None} == {**repeated, "execution": None}
