@@ -27,13 +27,13 @@ setup: .venv/.done .tools/sam/.done ## Install everything into .venv and .tools 
 	@ln -sf ../uv/bin/uv .tools/bin/uv
 
 .venv/.done: pyproject.toml uv.lock | .tools/bin/uv
-	$(UV) sync --frozen -q
+	UV_COMPILE_BYTECODE=1 $(UV) sync --frozen -q
 	@touch $@
 
 # The SAM CLI pins boto3 and click exactly: it lives in an environment of its own.
 .tools/sam/.done: | .tools/bin/uv
 	$(UV) venv -q --allow-existing .tools/sam
-	$(UV) pip install -q --python .tools/sam/bin/python aws-sam-cli==$(SAM_VERSION)
+	$(UV) pip install -q --compile-bytecode --python .tools/sam/bin/python aws-sam-cli==$(SAM_VERSION)
 	@ln -sf ../sam/bin/sam .tools/bin/sam
 	@touch $@
 
