@@ -168,7 +168,7 @@ class Job:
         while True:
             codes = [process.poll() for process in processes]
             if failed := next((code for code in codes if code), None):
-                return failed
+                return failed if failed > 0 else 128 - failed  # by a signal, as a shell or Docker counts
             if None not in codes:
                 return 0
             try:
@@ -289,3 +289,11 @@ def to_detail(value: Any) -> Any:
 def read_text(path: Path) -> str:
     """What a container left for the job's description, or nothing."""
     return path.read_text(errors="replace").strip()[:REASON_LENGTH] if path.is_file() else ""
+
+
+def failure_reason(hosts: list[Host], code: int) -> str:
+    """SageMaker's words for a container that failed, with what it left in /opt/ml/output/failure."""
+    text = next(filter(None, (read_text(host.base / "output/failure") for host in hosts)), "")
+    end = f", exit code: {code}"
+    start = f"AlgorithmError: {text}"
+    return f"{start[: REASON_LENGTH - len(end)]}{end}"

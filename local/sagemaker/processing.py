@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .containers import Image, command, environment, find_image, relocate
 from .errors import invalid
-from .jobs import Host, Job, JobFailed, Runner, read_text
+from .jobs import Host, Job, JobFailed, Runner, failure_reason, read_text
 from .service import operation
 from .shapes import to_json
 from .store import Record
@@ -72,16 +72,14 @@ def _process(job: Job) -> None:
         _prepare(job, s3, image, host, [host.name for host in hosts], (place, len(hosts)))
     code = job.run(hosts, LOG_GROUP)
     texts = (read_text(host.base / "output/message") for host in hosts)
-    message = next((text for text in texts if text), None)
-    job.service.store.update("ProcessingJob", job.name, ExitMessage=message)
+    job.service.store.update("ProcessingJob", job.name, ExitMessage=next(filter(None, texts), None))
     for item in _outputs(record):
         if code == 0 or item["S3Output"]["S3UploadMode"] == "Continuous":
             for host in hosts:
                 folder = host.base / relocate(item["S3Output"]["LocalPath"], host.base)
                 upload(s3, folder, item["S3Output"]["S3Uri"])
     if code:
-        reason = message or "See job logs for more information"
-        raise JobFailed(f"AlgorithmError: {reason}, exit code: {code}")
+        raise JobFailed(failure_reason(hosts, code))
     job.end("Completed", "Completed", "")
 
 

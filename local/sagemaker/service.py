@@ -20,6 +20,7 @@ from local.host import AccessDenied, Host
 
 from .containers import default_images
 from .errors import SageMakerError, invalid
+from .logs import Logs
 from .processes import Processes
 from .shapes import parse_request, project, service_model, to_json
 from .store import KINDS, Record, Store, page
@@ -142,10 +143,12 @@ class Service:
                 part.flush_capture()
 
     def close(self) -> None:
-        for part in list(self._parts.values()):
+        last = self.part(Logs)  # what the others say while they close is still written
+        for part in [part for part in self._parts.values() if part is not last]:
             if hasattr(part, "close"):
                 part.close()
         self.processes.close()
+        last.close()
 
 
 def resource_arn(store: Store, name: str, params: Record) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .containers import command, environment, find_image, relocate
 from .errors import invalid
-from .jobs import REASON_LENGTH, Host, Job, JobFailed, JobStopped, Runner, read_text
+from .jobs import Host, Job, JobFailed, JobStopped, Runner, failure_reason
 from .service import operation
 from .store import Record, now
 from .transfer import TransferFailed, client_of_role, download, upload, upload_archive
@@ -84,7 +84,7 @@ def _train(job: Job) -> None:
         raise
     if code:
         _upload_data(s3, record, leader)
-        raise JobFailed(_reason(hosts, code))
+        raise JobFailed(failure_reason(hosts, code))
     job.advance("Uploading", "Uploading generated training model")
     _upload(job, s3, leader)
     job.end("Completed", "Completed", "Training job completed")
@@ -162,13 +162,6 @@ def _upload_data(s3: Any, record: Record, host: Host) -> None:
         upload_archive(
             s3, host.base / "output/data", f"{path}/{record['TrainingJobName']}/output/output.tar.gz"
         )
-
-
-def _reason(hosts: list[Host], code: int) -> str:
-    texts = (read_text(host.base / "output/failure") for host in hosts)
-    end = f", exit code: {code}"
-    text = next((text for text in texts if text), "")
-    return f"AlgorithmError: {text[: REASON_LENGTH - len(end) - 16]}{end}"
 
 
 class Metrics:

@@ -86,6 +86,12 @@ def test_a_training_script_that_crashes_says_why(service, script):
     assert answer["FailureReason"] == "AlgorithmError: KeyError: late, exit code: 3"
 
 
+def test_a_script_killed_by_a_signal_has_dockers_exit_code(service, script):
+    script("import signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    answer = run(service, "TrainingJob", training())
+    assert answer["FailureReason"] == "AlgorithmError: , exit code: 137"
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -208,7 +214,7 @@ time.sleep(60)
 """)
     answer = run(service, "ProcessingJob", processing(count=2))
     assert answer["ProcessingJobStatus"] == "Failed" and answer["ExitMessage"] == "no such column"
-    assert answer["FailureReason"] == "AlgorithmError: no such column, exit code: 7"
+    assert answer["FailureReason"] == "AlgorithmError: , exit code: 7"
 
 
 def test_python_in_an_entrypoint_is_this_interpreter(service, s3, script):

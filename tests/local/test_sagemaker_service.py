@@ -1,10 +1,13 @@
 import asyncio
+import io
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from local.host import AccessDenied
 from local.sagemaker.service import SageMakerError, Service
@@ -127,6 +130,29 @@ def test_http_speaks_json_1_1(service):
     assert over_http(service, "DescribeModel", {})[1]["__type"] == "ValidationException"
     assert over_http(service, "Nonsense", {})[1]["__type"] == "UnknownOperationException"
     assert over_http(service, "CreateAlgorithm", {"AlgorithmName": "a"})[0] == 400
+
+
+def test_boto3_understands_the_answers(service):
+    client = service.host.client("sagemaker")
+
+    def answer(request, **_):
+        headers = {"X-Amz-Target": request.headers["X-Amz-Target"].decode()}
+        status, headers, body = asyncio.run(service.handle_request("POST", "/", headers, request.body, {}))
+        return AWSResponse(request.url, status, headers, _Raw(body))
+
+    client.meta.events.register("before-send.sagemaker.*", answer)
+    client.create_model_package_group(ModelPackageGroupName="g")
+    described = client.describe_model_package_group(ModelPackageGroupName="g")
+    assert described["CreationTime"].tzinfo and described["ModelPackageGroupStatus"] == "Completed"
+    with pytest.raises(client.exceptions.ResourceNotFound, match="can't find a tuning job"):
+        client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="none")
+    with pytest.raises(ClientError, match=r"ValidationException.*Requested resource not found"):
+        client.describe_training_job(TrainingJobName="none")
+
+
+class _Raw(io.BytesIO):
+    def stream(self, **_):
+        yield self.read()
 
 
 def test_the_caller_needs_the_action_on_the_resource_and_the_role(service):
