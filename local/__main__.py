@@ -65,7 +65,11 @@ def _describe(running: stack.Stack) -> None:
 
 def _down() -> int:
     stopped = stack.stop_all()
-    print("stopped " + ", ".join(f"127.0.0.1:{port}" for port in stopped) if stopped else "no local stack is running")
+    print(
+        "stopped " + ", ".join(f"127.0.0.1:{port}" for port in stopped)
+        if stopped
+        else "no local stack is running"
+    )
     return 0
 
 

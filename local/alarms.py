@@ -20,7 +20,9 @@ from local.machine import Machine
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
-HOLD_SECONDS = 10.0  # a state that SetAlarmState gave lasts at least this long, as on AWS until the next evaluation
+HOLD_SECONDS = (
+    10.0  # a state that SetAlarmState gave lasts at least this long, as on AWS until the next evaluation
+)
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
@@ -39,7 +41,9 @@ def install(host: Machine) -> None:
             alarm["Metrics"] = data["Metrics"]
         return answer
 
-    def alarm_changed(name: str, old: str, new: str, reason: str, kind: str = "MetricAlarm", data: Any = None) -> None:
+    def alarm_changed(
+        name: str, old: str, new: str, reason: str, kind: str = "MetricAlarm", data: Any = None
+    ) -> None:
         changed(name, old, new, reason, kind, data)
         if old == new:
             return
@@ -47,7 +51,9 @@ def install(host: Machine) -> None:
             _held[name] = time.time() + HOLD_SECONDS
         alarm = ministack.get("alarms").get(name) or ministack.get("composite_alarms").get(name)
         if alarm:
-            host.put_event("aws.cloudwatch", "CloudWatch Alarm State Change", _detail(alarm, old), [alarm["AlarmArn"]])
+            host.put_event(
+                "aws.cloudwatch", "CloudWatch Alarm State Change", _detail(alarm, old), [alarm["AlarmArn"]]
+            )
 
     def watch() -> None:
         while True:
@@ -104,7 +110,10 @@ def judge(alarm: dict[str, Any], now: float) -> tuple[str, str]:
         shown = ", ".join(f"{value:g}" for value in breaching) or "missing data"
         what = f"{count} out of the last {periods} datapoints [{shown}] were breaching the threshold ({threshold:g})"
         return "ALARM", f"Threshold Crossed: {what}"
-    return "OK", f"Threshold Crossed: {count} out of the last {periods} datapoints were breaching ({threshold:g})"
+    return (
+        "OK",
+        f"Threshold Crossed: {count} out of the last {periods} datapoints were breaching ({threshold:g})",
+    )
 
 
 def _plain(alarm: dict[str, Any], periods: int, now: float) -> list[float | None]:
@@ -124,24 +133,42 @@ def _math(alarm: dict[str, Any], periods: int, now: float) -> list[float | None]
             metric = stat["Metric"]
             dimensions = {d["Name"]: d["Value"] for d in metric.get("Dimensions") or []}
             series[query["Id"]] = _series(
-                metric["Namespace"], metric["MetricName"], dimensions, float(stat["Period"]), periods, stat["Stat"], now
+                metric["Namespace"],
+                metric["MetricName"],
+                dimensions,
+                float(stat["Period"]),
+                periods,
+                stat["Stat"],
+                now,
             )
         else:
             expressions.append((query["Id"], query["Expression"]))
     for name, expression in expressions:
         series[name] = [
-            compute(expression, {key: values[index] for key, values in series.items()}) for index in range(periods)
+            compute(expression, {key: values[index] for key, values in series.items()})
+            for index in range(periods)
         ]
     return series[returned]
 
 
 def _series(
-    namespace: str, name: str, dimensions: dict[str, str], period: float, periods: int, statistic: str, now: float
+    namespace: str,
+    name: str,
+    dimensions: dict[str, str],
+    period: float,
+    periods: int,
+    statistic: str,
+    now: float,
 ) -> list[float | None]:
     """A value per period, the newest first; None where a period has no data."""
     buckets: list[list[dict]] = [[] for _ in range(periods)]
     for key, points in list(ministack.get("metrics").items()):
-        if key[0] != namespace or key[1] != name or not points or (points[0].get("Dimensions") or {}) != dimensions:
+        if (
+            key[0] != namespace
+            or key[1] != name
+            or not points
+            or (points[0].get("Dimensions") or {}) != dimensions
+        ):
             continue
         for point in reversed(points):
             age = now - point["Timestamp"]
@@ -220,7 +247,10 @@ def _install_resources() -> None:
         if not properties.get("Metrics"):
             return plain["create"](logical_id, properties, stack)
         first = next(q["MetricStat"] for q in properties["Metrics"] if q.get("MetricStat"))
-        named = properties | {"MetricName": first["Metric"]["MetricName"], "Namespace": first["Metric"]["Namespace"]}
+        named = properties | {
+            "MetricName": first["Metric"]["MetricName"],
+            "Namespace": first["Metric"]["Namespace"],
+        }
         identity, attributes = plain["create"](logical_id, named, stack)
         alarm = ministack.get("alarms")[identity]
         alarm |= {"Metrics": properties["Metrics"], "Period": first["Period"]}
@@ -228,7 +258,9 @@ def _install_resources() -> None:
 
     def create_composite(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
         name = properties.get("AlarmName") or f"{stack}-{logical_id}"
-        status, _, body = ministack.get("put_composite_alarm")({}, properties | {"AlarmName": name}, False, True)
+        status, _, body = ministack.get("put_composite_alarm")(
+            {}, properties | {"AlarmName": name}, False, True
+        )
         if status >= 400:
             raise ValueError(f"AWS::CloudWatch::CompositeAlarm: {json.loads(body).get('message')}")
         return name, {"Arn": ministack.get("composite_alarms")[name]["AlarmArn"]}

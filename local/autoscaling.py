@@ -53,7 +53,9 @@ class AutoScaling:
             "DescribeScalingPolicies": self.describe_policies,
         }.get(name)
         if operation is None:
-            raise AutoScalingError("UnknownOperationException", f"{name} is not part of the local Auto Scaling")
+            raise AutoScalingError(
+                "UnknownOperationException", f"{name} is not part of the local Auto Scaling"
+            )
         report = ParamValidator().validate(params, self.model.operation_model(name).input_shape)
         if report.has_errors():
             raise AutoScalingError("ValidationException", report.generate_report())
@@ -77,7 +79,9 @@ class AutoScaling:
                 "ScalableTargetARN": self.arn(identity),
             },
         )
-        target |= {key: params[key] for key in ("MinCapacity", "MaxCapacity", "SuspendedState") if key in params}
+        target |= {
+            key: params[key] for key in ("MinCapacity", "MaxCapacity", "SuspendedState") if key in params
+        }
         if "MinCapacity" not in target or "MaxCapacity" not in target:
             del self.targets[identity]
             raise AutoScalingError("ValidationException", "MinCapacity and MaxCapacity are required at first")
@@ -110,7 +114,9 @@ class AutoScaling:
 
     def describe_policies(self, params: dict[str, Any]) -> dict[str, Any]:
         names, resource = params.get("PolicyNames"), params.get("ResourceId")
-        found = [p for (r, n), p in self.policies.items() if resource in (None, r) and (not names or n in names)]
+        found = [
+            p for (r, n), p in self.policies.items() if resource in (None, r) and (not names or n in names)
+        ]
         return {"ScalingPolicies": found}
 
     def target(self, identity: str) -> dict[str, Any]:
@@ -120,7 +126,9 @@ class AutoScaling:
 
     def arn(self, identity: str) -> str:
         digest = uuid.uuid5(uuid.NAMESPACE_URL, identity).hex
-        return f"arn:aws:application-autoscaling:{self.host.region}:{self.host.account}:scalable-target/{digest}"
+        return (
+            f"arn:aws:application-autoscaling:{self.host.region}:{self.host.account}:scalable-target/{digest}"
+        )
 
     def variant(self, identity: str) -> dict[str, Any]:
         """The description of a variant by its resource id, endpoint/<name>/variant/<name>."""
@@ -129,7 +137,9 @@ class AutoScaling:
             found = self.service.call("DescribeEndpoint", {"EndpointName": endpoint})
             return next(v for v in found["ProductionVariants"] if v["VariantName"] == name)
         except (ValueError, KeyError, StopIteration, SageMakerError) as error:
-            raise AutoScalingError("ValidationException", f"No SageMaker variant {identity}: {error}") from None
+            raise AutoScalingError(
+                "ValidationException", f"No SageMaker variant {identity}: {error}"
+            ) from None
 
     def step(self) -> None:
         """Brings every target to where its bounds and its policies want it."""
@@ -145,7 +155,9 @@ class AutoScaling:
         identity = target["ResourceId"]
         variant = self.variant(identity)
         current = variant.get("DesiredInstanceCount") or variant["CurrentInstanceCount"]
-        wanted = max((self.wanted(p, current) for (r, _), p in self.policies.items() if r == identity), default=current)
+        wanted = max(
+            (self.wanted(p, current) for (r, _), p in self.policies.items() if r == identity), default=current
+        )
         wanted = min(max(wanted, target["MinCapacity"]), target["MaxCapacity"])
         if wanted == current:
             return
@@ -178,7 +190,11 @@ class AutoScaling:
         since, total = time.time() - WINDOW_SECONDS, 0.0
         with ministack.scope(self.host.account, self.host.region):
             for key, points in list(ministack.get("metrics").items()):
-                if key[:2] == ("AWS/SageMaker", "Invocations") and points and points[0]["Dimensions"] == dimensions:
+                if (
+                    key[:2] == ("AWS/SageMaker", "Invocations")
+                    and points
+                    and points[0]["Dimensions"] == dimensions
+                ):
                     recent = [point for point in points if point["Timestamp"] >= since]
                     total += ministack.get("statistics")(recent).get("Sum", 0.0)
         return total
@@ -229,7 +245,11 @@ def _add_resource_types(scaling: AutoScaling) -> None:
         properties = dict(properties)
         if target := properties.pop("ScalingTargetId", None):
             resource, dimension, namespace = target.split("|")
-            properties |= {"ResourceId": resource, "ScalableDimension": dimension, "ServiceNamespace": namespace}
+            properties |= {
+                "ResourceId": resource,
+                "ScalableDimension": dimension,
+                "ServiceNamespace": namespace,
+            }
         arn = scaling.call("PutScalingPolicy", properties)["PolicyARN"]
         return arn, {"Arn": arn}
 

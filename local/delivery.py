@@ -92,7 +92,9 @@ class Sender:
                 self.bury(_delivery.get(), payload, code, message, 0)
             else:
                 context = contextvars.copy_context()
-                threading.Thread(target=context.run, args=(self._retry, deliver, arn, payload), daemon=True).start()
+                threading.Thread(
+                    target=context.run, args=(self._retry, deliver, arn, payload), daemon=True
+                ).start()
 
     def _retry(self, deliver: Any, arn: str, payload: str) -> None:
         delivery = _delivery.get()
@@ -111,7 +113,9 @@ class Sender:
 
     def bury(self, delivery: Delivery, payload: str, code: str, message: str, attempts: int) -> None:
         """Into the dead-letter queue, with EventBridge's attributes; without a queue the event is lost, as on AWS."""
-        log.warning("%s -> %s not delivered (%s): %s", delivery.source_arn, delivery.target.get("Arn"), code, message)
+        log.warning(
+            "%s -> %s not delivered (%s): %s", delivery.source_arn, delivery.target.get("Arn"), code, message
+        )
         queue = (delivery.target.get("DeadLetterConfig") or {}).get("Arn")
         if not queue:
             return
@@ -128,7 +132,9 @@ class Sender:
         }
         if attempts:
             attributes["EXHAUSTED_RETRY_CONDITION"] = "MaximumRetryAttempts"
-        typed = {key: {"DataType": "String", "StringValue": value} for key, value in attributes.items() if value}
+        typed = {
+            key: {"DataType": "String", "StringValue": value} for key, value in attributes.items() if value
+        }
         _, _, _, _, _, name = queue.split(":")
         url = f"{self.host.url}/{self.host.account}/{name}"
         # In a thread: the caller may be the event loop that has to answer this call.
@@ -162,7 +168,9 @@ class Sender:
             raise NotDelivered("NO_RESOURCE", f"The function {arn} does not exist")
         policy = ministack.get("function_policy")(arn)
         if not _allows_service(policy[0] if policy else {}, _delivery.get()):
-            raise NotDelivered("NO_PERMISSIONS", f"The policy of {arn} does not allow {_delivery.get().service}")
+            raise NotDelivered(
+                "NO_PERMISSIONS", f"The policy of {arn} does not allow {_delivery.get().service}"
+            )
         record = ministack.get("execution_record")(func, config)
         ministack.get("invoke_asynchronously")(record, json.loads(payload))
 
@@ -196,7 +204,9 @@ def _allows_service(policy: dict[str, Any], delivery: Delivery) -> bool:
         services = principal.get("Service") if isinstance(principal, dict) else principal
         conditions = statement.get("Condition", {})
         sources = [block["AWS:SourceArn"] for block in conditions.values() if "AWS:SourceArn" in block]
-        if services in ("*", delivery.service, [delivery.service]) and all(s == delivery.source_arn for s in sources):
+        if services in ("*", delivery.service, [delivery.service]) and all(
+            s == delivery.source_arn for s in sources
+        ):
             return True
     return False
 

@@ -38,7 +38,13 @@ def _function(pool: Pool, url: str, config: dict[str, Any], archive: bytes) -> F
     stack = hashlib.sha256("\n".join(layers).encode()).hexdigest()[:32]
     opt = pool.unpack(f"layers-{stack}", _archives(config)) if layers else None
     environment["LAMBDA_TASK_ROOT"] = str(code)
-    parts = [config["FunctionArn"], str(code), stack, str(config.get("Timeout")), *map(str, sorted(environment.items()))]
+    parts = [
+        config["FunctionArn"],
+        str(code),
+        stack,
+        str(config.get("Timeout")),
+        *map(str, sorted(environment.items())),
+    ]
     return Function(
         key=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         name=config["FunctionName"],

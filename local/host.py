@@ -21,7 +21,9 @@ class Host(Protocol):
     def emit(self, detail_type: str, detail: dict, resources: list[str]) -> None:
         """Puts an aws.sagemaker event on the default bus, stamped by the virtual clock."""
 
-    def put_metric(self, namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
+    def put_metric(
+        self, namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]
+    ) -> None:
         """One datapoint in CloudWatch, at the machine's time."""
 
     def put_metric_values(

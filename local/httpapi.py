@@ -26,7 +26,9 @@ def install() -> None:
         return updated, attributes
 
     ministack.add_resource_type(API_TYPE, **(plain | {"create": create, "update": update}))
-    ministack.replace("api_time", SimpleNamespace(**(vars(time) | {"time": clock.epoch, "strftime": _strftime})))
+    ministack.replace(
+        "api_time", SimpleNamespace(**(vars(time) | {"time": clock.epoch, "strftime": _strftime}))
+    )
 
 
 def import_body(api: str, body: dict[str, Any]) -> None:
@@ -78,4 +80,8 @@ def _named(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _strftime(pattern: str, moment: time.struct_time | None = None) -> str:
-    return time.strftime(pattern, moment) if moment else datetime.fromtimestamp(clock.epoch(), UTC).strftime(pattern)
+    return (
+        time.strftime(pattern, moment)
+        if moment
+        else datetime.fromtimestamp(clock.epoch(), UTC).strftime(pattern)
+    )

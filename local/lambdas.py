@@ -25,7 +25,9 @@ from packaging.requirements import Requirement
 
 from local.sagemaker.processes import Processes
 
-INIT_SECONDS = 60.0  # AWS allows 10; two busy cores may need longer, and a slow start is no fault of the function
+INIT_SECONDS = (
+    60.0  # AWS allows 10; two busy cores may need longer, and a slow start is no fault of the function
+)
 IDLE_SECONDS = 120.0
 MAX_IDLE = 24  # processes that wait for an event, over all functions; about 45 MB each
 MAX_RESPONSE = 6 * 1024 * 1024
@@ -78,7 +80,11 @@ class _Connection:
         return head.split(b" ")[1].decode(), body
 
     def answer(self, status: str, headers: dict[str, str], body: bytes) -> None:
-        lines = [f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in headers.items()), f"Content-Length: {len(body)}"]
+        lines = [
+            f"HTTP/1.1 {status}",
+            *(f"{k}: {v}" for k, v in headers.items()),
+            f"Content-Length: {len(body)}",
+        ]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
@@ -116,7 +122,9 @@ class Worker:
             return self._run(event, request_id, trace_id)
         except TimeoutError:
             seconds = self.function.timeout
-            return self._failed("Sandbox.Timedout", request_id, f"Task timed out after {seconds:.2f} seconds"), False
+            return self._failed(
+                "Sandbox.Timedout", request_id, f"Task timed out after {seconds:.2f} seconds"
+            ), False
         except (_Exited, ConnectionError):
             return self._failed("Runtime.ExitError", request_id, self._exit_text()), False
 
@@ -134,7 +142,11 @@ class Worker:
         try:
             self._waiting, _, body = self._next("/runtime/", time.monotonic() + INIT_SECONDS)
         except TimeoutError:
-            return Result(_error("Sandbox.Timedout", f"Init timed out after {INIT_SECONDS:.0f} seconds"), self._log(), True)
+            return Result(
+                _error("Sandbox.Timedout", f"Init timed out after {INIT_SECONDS:.0f} seconds"),
+                self._log(),
+                True,
+            )
         if body:  # POST /runtime/init/error
             return Result(json.loads(body), self._log(), True)
         self._ready = True
@@ -171,7 +183,9 @@ class Worker:
                     continue
                 path, body = request
                 if not path.endswith("/next"):
-                    connection.answer("202 Accepted", {"Content-Type": "application/json"}, b'{"status":"OK"}')
+                    connection.answer(
+                        "202 Accepted", {"Content-Type": "application/json"}, b'{"status":"OK"}'
+                    )
                 if wanted in path:
                     return connection, path, body
                 if path.endswith("/next"):
@@ -244,7 +258,9 @@ class Pool:
         self._closed = threading.Event()
         threading.Thread(target=self._reap, name="lambda-reaper", daemon=True).start()
 
-    def invoke(self, function: Function, event: object, request_id: str, trace_id: str | None = None) -> Result:
+    def invoke(
+        self, function: Function, event: object, request_id: str, trace_id: str | None = None
+    ) -> Result:
         payload = json.dumps(event, ensure_ascii=False).encode()
         worker = self._take(function) or Worker(self._processes, function, self._packages)
         result, reusable = worker.invoke(payload, request_id, trace_id)

@@ -54,7 +54,9 @@ class Machine:
                 {"Entries": [entry | {"Detail": json.dumps(detail, default=str)}]}, allow_aws_source=True
             )
 
-    def put_metric(self, namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
+    def put_metric(
+        self, namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]
+    ) -> None:
         self.put_metric_values(namespace, name, [value], unit, dimensions)
 
     def put_metric_values(

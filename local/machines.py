@@ -85,7 +85,9 @@ class Machines:
             parameters = sdk.to_parameters(arguments or {}, operation.input_shape)
             answer = getattr(client, sdk.method(client, action))(**parameters)
         except ParamValidationError as error:
-            raise failure("States.Runtime", f"The Parameters of {task.state} could not be used: {error}") from None
+            raise failure(
+                "States.Runtime", f"The Parameters of {task.state} could not be used: {error}"
+            ) from None
         except ClientError as error:
             raise failure(*sdk.error(client, operation, error, unmodelled)) from None
         return sdk.to_output(answer, operation.output_shape)
@@ -172,7 +174,9 @@ def _install_calls(integrations: Machines) -> None:
         finally:
             _task.reset(token)
         if len(json.dumps(output)) > MAX_PAYLOAD:
-            raise failure("States.DataLimitExceeded", f"{ctx['State']['Name']} returned more than {MAX_PAYLOAD} bytes")
+            raise failure(
+                "States.DataLimitExceeded", f"{ctx['State']['Name']} returned more than {MAX_PAYLOAD} bytes"
+            )
         return output, following
 
     def invoke(resource: str, arguments: Any) -> Any:
@@ -284,7 +288,9 @@ def _install_definitions() -> None:
             raise ValueError(f"InvalidDefinition: the definition is neither JSON nor YAML: {error}") from None
         text = json.dumps(parsed)
         if not isinstance(parsed, dict) or parsed.get("StartAt") not in parsed.get("States", {}):
-            raise ValueError("InvalidDefinition: the definition needs States, and a StartAt that is one of them")
+            raise ValueError(
+                "InvalidDefinition: the definition needs States, and a StartAt that is one of them"
+            )
         if problem := ministack.get("check_definition")(text):
             raise ValueError(f"InvalidDefinition: {problem}")
         return text

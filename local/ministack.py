@@ -49,9 +49,17 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "_execute_function_warm",
         "(func: dict, event: dict, request_id: str) -> dict",
     ),
-    "function_credentials": ("core.lambda_runtime", "execution_credentials", "(config: dict) -> dict[str, str]"),
+    "function_credentials": (
+        "core.lambda_runtime",
+        "execution_credentials",
+        "(config: dict) -> dict[str, str]",
+    ),
     "function_variables": ("services.lambda_svc", "_runtime_env_vars", "(config: dict) -> dict"),
-    "layer_archive": ("services.lambda_svc", "_resolve_layer_zip", "(attachment: str | dict) -> bytes | None"),
+    "layer_archive": (
+        "services.lambda_svc",
+        "_resolve_layer_zip",
+        "(attachment: str | dict) -> bytes | None",
+    ),
     "trace_id": (
         "services.lambda_svc",
         "_xray_trace_id_for_invocation",
@@ -86,7 +94,11 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     "run_execution": ("services.stepfunctions", "_run_execution", "(exec_arn)"),
     "fail_execution": ("services.stepfunctions", "_fail_execution", "(execution, error, cause)"),
     "add_history": ("services.stepfunctions", "_add_event", "(execution, event_type, details=None)"),
-    "emit_execution_status": ("services.stepfunctions", "_emit_execution_status_event", "(execution) -> None"),
+    "emit_execution_status": (
+        "services.stepfunctions",
+        "_emit_execution_status_event",
+        "(execution) -> None",
+    ),
     "execute_task": ("services.stepfunctions", "_execute_task", "(state_def, raw_input, execution, ctx)"),
     "invoke_resource": ("services.stepfunctions", "_invoke_resource", "(resource, input_data)"),
     "invoke_resource_with_timeout": (
@@ -176,7 +188,11 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "_record_history",
         "(alarm_name, old_state, new_state, reason, alarm_type='MetricAlarm', reason_data=None)",
     ),
-    "alarm_actions": ("services.cloudwatch", "_dispatch_alarm_actions", "(alarm, old_state, new_state, reason)"),
+    "alarm_actions": (
+        "services.cloudwatch",
+        "_dispatch_alarm_actions",
+        "(alarm, old_state, new_state, reason)",
+    ),
     "statistics": ("services.cloudwatch", "_calc_stats", "(points)"),
     "statistic": ("services.cloudwatch", "_stat_value", "(stats, stat_name, points=None)"),
     "cloudformation_alarm": (
@@ -257,7 +273,9 @@ def scope(account: str, region: str) -> Iterator[None]:
 def authorize(access_key: str, region: str, action: str, resource: str, context: dict | None = None) -> None:
     """Raises AccessDenied, worded as IAM words it, unless the key's policies allow the action."""
     service = action.partition(":")[0]
-    denied = get("enforce")(access_key, action, service, region, resource_arn=resource, service_context=context)
+    denied = get("enforce")(
+        access_key, action, service, region, resource_arn=resource, service_context=context
+    )
     if denied is None:
         return
     if isinstance(denied, get("auth_error")):
@@ -314,6 +332,8 @@ def add_service(name: str, handler: Callable[..., Any]) -> None:
     get("service_handlers")[name] = handler
 
 
-def add_resource_type(type_name: str, create: Callable[..., Any], delete: Callable[..., Any], **more: Any) -> None:
+def add_resource_type(
+    type_name: str, create: Callable[..., Any], delete: Callable[..., Any], **more: Any
+) -> None:
     """A CloudFormation type: create(logical_id, properties, stack) -> (id, attributes); delete(id, properties)."""
     get("resource_handlers")[type_name] = {"create": create, "delete": delete, **more}

@@ -26,7 +26,12 @@ TICK_SECONDS = 0.5
 UNITS = {"minute": 60, "hour": 3600, "day": 86400}
 UNIVERSAL = "arn:aws:scheduler:::aws-sdk:"
 # What will not come right by trying again; anything else is retried.
-PERMANENT = {"AccessDeniedException", "ValidationException", "ResourceNotFoundException", "StateMachineDoesNotExist"}
+PERMANENT = {
+    "AccessDeniedException",
+    "ValidationException",
+    "ResourceNotFoundException",
+    "StateMachineDoesNotExist",
+}
 
 
 def install(host: Machine) -> None:
@@ -76,11 +81,16 @@ class Scheduler:
 
     def _refresh(self, now: float) -> list[tuple]:
         """The enabled schedules; a new or changed one, or one ahead of a clock set back, is planned afresh."""
-        schedules = {k: s for k, s in list(ministack.get("schedules")._data.items()) if s.get("State") == "ENABLED"}
+        schedules = {
+            k: s for k, s in list(ministack.get("schedules")._data.items()) if s.get("State") == "ENABLED"
+        }
         self._next = {key: plan for key, plan in self._next.items() if key in schedules}
         for key, schedule in schedules.items():
             definition = json.dumps(
-                [schedule.get(k) for k in ("ScheduleExpression", "ScheduleExpressionTimezone", "StartDate", "EndDate")],
+                [
+                    schedule.get(k)
+                    for k in ("ScheduleExpression", "ScheduleExpressionTimezone", "StartDate", "EndDate")
+                ],
                 default=str,
             )
             plan = self._next.get(key)
@@ -105,7 +115,9 @@ class Scheduler:
 
     def _call(self, target: dict[str, Any], arn: str, payload: str, moment: float) -> None:
         try:
-            credentials = ministack.role_credentials(target["RoleArn"], "scheduler", "scheduler.amazonaws.com")
+            credentials = ministack.role_credentials(
+                target["RoleArn"], "scheduler", "scheduler.amazonaws.com"
+            )
             service, action, arguments = _request(target, arn, payload, moment)
             client = self.host.client(sdk.boto_name(service), credentials)
             parameters = sdk.to_parameters(arguments, sdk.operation(client, action).input_shape)
@@ -119,7 +131,9 @@ class Scheduler:
             raise delivery.NotDelivered("NO_RESOURCE", str(error)) from None
 
 
-def _request(target: dict[str, Any], arn: str, payload: str, moment: float) -> tuple[str, str, dict[str, Any]]:
+def _request(
+    target: dict[str, Any], arn: str, payload: str, moment: float
+) -> tuple[str, str, dict[str, Any]]:
     """(service, action, arguments) of a templated target's ARN, or of a universal one."""
     if arn.startswith(UNIVERSAL):
         service, action = arn.removeprefix(UNIVERSAL).split(":")
@@ -129,7 +143,11 @@ def _request(target: dict[str, Any], arn: str, payload: str, moment: float) -> t
         return "sfn", "startExecution", {"StateMachineArn": arn, "Input": payload}
     if service == "events":
         entry = target["EventBridgeParameters"] | {"Detail": payload, "EventBusName": arn}
-        return "eventbridge", "putEvents", {"Entries": [entry | {"Time": datetime.fromtimestamp(moment, UTC)}]}
+        return (
+            "eventbridge",
+            "putEvents",
+            {"Entries": [entry | {"Time": datetime.fromtimestamp(moment, UTC)}]},
+        )
     if service == "lambda":
         return "lambda", "invoke", {"FunctionName": arn, "InvocationType": "Event", "Payload": payload}
     if service == "sns":
@@ -191,7 +209,9 @@ def _bounded(schedule: dict[str, Any], moment: float) -> float:
 def _install_group_permissions() -> None:
     """A schedule's ARN holds its group, which a request names in its body or query."""
 
-    def resource(service: str, method: str, path: str, headers: dict, body: bytes, query: dict, *rest: str) -> str:
+    def resource(
+        service: str, method: str, path: str, headers: dict, body: bytes, query: dict, *rest: str
+    ) -> str:
         arn = find(service, method, path, headers, body, query, *rest)
         if service == "scheduler" and ":schedule/default/" in arn:
             group = json.loads(body or b"{}").get("GroupName") or (query.get("groupName") or [None])[0]

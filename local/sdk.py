@@ -87,11 +87,17 @@ def error(client: Any, called: OperationModel, raised: ClientError, unmodelled: 
     service = service_id.replace(" ", "") if unmodelled else class_name(service_id)
     modelled = {shape.error_code or shape.name for shape in called.service_model.error_shapes}
     modelled |= {shape.name for shape in called.service_model.error_shapes}
-    name = re.sub(r"(Fault|Exception)$", "", code) + "Exception" if code in modelled else f"{unmodelled}{service}Exception"
+    name = (
+        re.sub(r"(Fault|Exception)$", "", code) + "Exception"
+        if code in modelled
+        else f"{unmodelled}{service}Exception"
+    )
     metadata = raised.response.get("ResponseMetadata", {})
     message = raised.response["Error"].get("Message", "")
     status, request = metadata.get("HTTPStatusCode", 400), metadata.get("RequestId", "")
-    cause = f"{message} (Service: {service}, Status Code: {status}, Request ID: {request}, Error Code: {code})"
+    cause = (
+        f"{message} (Service: {service}, Status Code: {status}, Request ID: {request}, Error Code: {code})"
+    )
     return f"{service}.{name}", cause
 
 

@@ -1,14 +1,15 @@
 """Starts the local stack, deploys the template into it with the real SAM CLI, and stops it without a trace.
 
-    with stack.running() as running:
-        running.client("stepfunctions").list_state_machines()
-        running.clock.set(datetime(2013, 3, 1, tzinfo=UTC))
+with stack.running() as running:
+    running.client("stepfunctions").list_state_machines()
+    running.clock.set(datetime(2013, 3, 1, tzinfo=UTC))
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -63,7 +64,9 @@ class Clock:
 
     def _call(self, body: dict[str, Any] | None) -> datetime:
         data = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(f"{self.url}/_evergreen/clock", data=data, method="POST" if body else "GET")
+        request = urllib.request.Request(
+            f"{self.url}/_evergreen/clock", data=data, method="POST" if body else "GET"
+        )
         try:
             with urllib.request.urlopen(request, timeout=300) as answer:
                 return datetime.fromisoformat(json.load(answer)["now"])
@@ -99,10 +102,14 @@ class Stack:
             )
         return self._clients[service]
 
-    def api(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    def api(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """A signed request to the HTTP API: (status, the answer's JSON or text)."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        request = AWSRequest(method, self.api_url + path, {"Content-Type": "application/json", **(headers or {})}, data)
+        request = AWSRequest(
+            method, self.api_url + path, {"Content-Type": "application/json", **(headers or {})}, data
+        )
         keys = Credentials(ROOT["AWS_ACCESS_KEY_ID"], ROOT["AWS_SECRET_ACCESS_KEY"])
         SigV4Auth(keys, "execute-api", REGION).add_auth(request)
         sent = urllib.request.Request(request.url, data, dict(request.headers.items()), method=method)
@@ -181,7 +188,9 @@ def start(
 
 
 def _environment(port: int, time_scale: float, directory: Path) -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MINISTACK_"))}
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MINISTACK_"))
+    }
     return inherited | ROOT | {
         "AWS_DEFAULT_REGION": REGION,
         "MINISTACK_REGION": REGION,
@@ -198,19 +207,26 @@ def _environment(port: int, time_scale: float, directory: Path) -> dict[str, str
         "EVERGREEN_ROOT": str(directory),
         "EVERGREEN_PARENT": str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": str(ROOT_DIR),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT_DIR), inherited.get("PYTHONPATH")))),
     }  # fmt: skip
 
 
 def _free_port(wanted: int | None) -> int:
-    """The wanted port; without one 4566, or any that is free. Raises StackError where the wanted one is taken."""
-    for port in [wanted] if wanted else [DEFAULT_PORT, 0]:
+    """The wanted port (0 is any); without one 4566 if it is free. Raises StackError where the wanted one is taken.
+
+    Any is one below those that the system gives to clients, so that none of them takes it before the server does.
+    """
+    anywhere = random.sample(range(20_000, 32_000), 20)
+    candidates = {None: [DEFAULT_PORT, *anywhere], 0: anywhere}.get(wanted, [wanted])
+    for port in candidates:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                return probe.getsockname()[1]
-    raise StackError(f"port {wanted} is taken: stop what listens there (python -m local down) or give another --port")
+                return port
+    raise StackError(
+        f"port {wanted} is taken: stop what listens there (python -m local down) or give another --port"
+    )
 
 
 def _wait_until_ready(stack: Stack) -> None:
@@ -222,18 +238,22 @@ def _wait_until_ready(stack: Stack) -> None:
             stack.clock.now()
             return
         time.sleep(0.05)
-    raise StackError(f"the local stack did not answer within {READY_SECONDS:.0f} s; its log:\n{_tail(stack.log)}")
+    raise StackError(
+        f"the local stack did not answer within {READY_SECONDS:.0f} s; its log:\n{_tail(stack.log)}"
+    )
 
 
 def _tail(log: Path, lines: int = 30) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def deploy_template(url: str, project: Path = ROOT_DIR, progress: Progress = lambda _: None) -> dict[str, str]:
+def deploy_template(
+    url: str, project: Path = ROOT_DIR, progress: Progress = lambda _: None
+) -> dict[str, str]:
     """sam build (unless nothing changed) and sam deploy; the stack's outputs."""
     build(project, progress)
     progress("sam deploy")
-    command = ["deploy", "--template-file", ".aws-sam/build/template.yaml", "--config-env", "local"]
+    command = ["deploy", "--config-env", "local"]
     command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     _sam(command, project, ROOT | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION})
     keys = {key.lower(): value for key, value in ROOT.items()}
