@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tests.lint_asl import ROOT, Finding, Machine, check, load_all
+from tests.lint_asl import MACHINES, ROOT, Finding, Machine, check, load
 from tests.lint_translated import TEMPLATE, TranslationFailed, translated
 
 KEPT = ROOT / ".cache/lint"
@@ -31,7 +31,7 @@ NOT_OURS = {
 
 def main() -> int:
     started = time.monotonic()
-    machines = load_all()
+    machines, unreadable = read_machines()
     checks: list[Callable[[], Iterable[Finding]]] = [
         lambda: cfn_lint_source(),
         lambda: cfn_lint_translated(),
@@ -40,13 +40,26 @@ def main() -> int:
         lambda: [finding for machine in machines for finding in check(machine)],
     ]
     with ThreadPoolExecutor() as pool:
-        found = sorted({finding for batch in pool.map(lambda run: list(run()), checks) for finding in batch})
+        batches = [unreadable, *pool.map(lambda run: list(run()), checks)]
+    found = sorted({finding for batch in batches for finding in batch})
     for finding in found:
         print(finding)
     outcome = "clean" if not found else f"{len(found)} to repair"
     seconds = time.monotonic() - started
     print(f"lint: {TEMPLATE.name}, {len(machines)} state machines: {outcome} ({seconds:.0f} s)")
     return 1 if found else 0
+
+
+def read_machines() -> tuple[list[Machine], list[Finding]]:
+    """The machines, and a finding for each file that is not YAML."""
+    machines, unreadable = [], []
+    for file in sorted(MACHINES.glob("*.asl.yaml")):
+        try:
+            machines.append(load(file))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            unreadable.append(Finding(f"{MACHINES.name}/{file.name}", line, f"YAML: {error.problem}"))
+    return machines, unreadable
 
 
 def cfn_lint_source() -> list[Finding]:
