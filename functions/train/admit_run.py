@@ -1,7 +1,7 @@
 """State AdmitRun: one run per model at a time, one run per cause.
 
 Environment: TABLE, BUCKET, JOB_IMAGE.
-IAM: dynamodb:GetItem, Query, PutItem, DeleteItem, ConditionCheckItem on the table;
+IAM: dynamodb:GetItem, Query, PutItem on the table;
 states:DescribeExecution on the executions of the train machine (a dead holder's lock is taken over).
 """
 

@@ -1,7 +1,7 @@
 """State CloseRun: the outcome and its reason go to the ledger, and the lock is given back.
 
 Environment: TABLE, BUCKET.
-IAM: dynamodb:GetItem, PutItem, DeleteItem, ConditionCheckItem on the table.
+IAM: dynamodb:GetItem, PutItem on the table.
 """
 
 from typing import Any

@@ -3,10 +3,12 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.validate import ParamValidator
 from moto import mock_aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,7 @@ ENVIRONMENT = {
 os.environ.update(ENVIRONMENT)
 
 from evergreen import aws  # noqa: E402
+from evergreen.errors import AwsNotFound  # noqa: E402
 from evergreen.ledger import Ledger  # noqa: E402
 
 
@@ -82,12 +85,72 @@ class Bucket:
 def executions(monkeypatch):
     """Which executions run; moto's Step Functions would need machines for that. `executions.add(arn)`."""
     running: set[str] = set()
+
+    def describe(executionArn):
+        return {"status": "RUNNING" if executionArn in running else "ABORTED"}
+
+    intercept(monkeypatch, "stepfunctions", {"describe_execution": describe})
+    return running
+
+
+@pytest.fixture
+def sagemaker(monkeypatch):
+    """Packages and endpoints; moto's packages do not say when they were changed last, nor by whom."""
+    fake = SageMaker()
+    intercept(
+        monkeypatch,
+        "sagemaker",
+        {
+            "describe_model_package": fake.describe_model_package,
+            "update_model_package": fake.update_model_package,
+            "describe_endpoint": fake.describe_endpoint,
+        },
+    )
+    return fake
+
+
+def intercept(monkeypatch, service, operations):
+    """Answer these operations of a service with functions, their arguments checked by botocore's model."""
     real = aws.call
 
-    def call(service, operation, **params):
-        if operation == "describe_execution":
-            return {"status": "RUNNING" if params["executionArn"] in running else "ABORTED"}
-        return real(service, operation, **params)
+    def call(called, operation, **params):
+        if called != service or operation not in operations:
+            return real(called, operation, **params)
+        client = boto3.client(service)
+        shape = client.meta.service_model.operation_model(
+            client.meta.method_to_api_mapping[operation]
+        ).input_shape
+        report = ParamValidator().validate(params, shape)
+        assert not report.has_errors(), report.generate_report()
+        return operations[operation](**params)
 
     monkeypatch.setattr(aws, "call", call)
-    return running
+
+
+class SageMaker:
+    """`packages` by ARN and `endpoints` by name, as their Describe calls answer."""
+
+    def __init__(self):
+        self.packages: dict[str, dict] = {}
+        self.endpoints: dict[str, dict] = {}
+        self.updates: list[dict] = []
+        self.now = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def package(self, arn: str, status: str = "Approved", **more) -> None:
+        self.packages[arn] = {"CreationTime": self.now, "ModelApprovalStatus": status} | more
+
+    def describe_model_package(self, ModelPackageName):
+        if ModelPackageName not in self.packages:
+            raise AwsNotFound(f"ModelPackage {ModelPackageName} does not exist")
+        return self.packages[ModelPackageName]
+
+    def update_model_package(self, ModelPackageArn, **changes):
+        self.now += timedelta(minutes=1)
+        self.updates.append(changes)
+        self.packages[ModelPackageArn] |= changes | {"LastModifiedTime": self.now}
+        return {"ModelPackageArn": ModelPackageArn}
+
+    def describe_endpoint(self, EndpointName):
+        if EndpointName not in self.endpoints:
+            raise AwsNotFound("Could not find endpoint")
+        return self.endpoints[EndpointName]

@@ -7,8 +7,8 @@ from evergreen import decisions, ledger, times
 from evergreen.errors import DataMissing
 from train import admit_run, close_run, judge_challenger, pin_data
 
-from . import world
-from .world import cause, execution, kinds, onboard, requested, uploaded
+from tests.unit import world
+from tests.unit.world import cause, execution, kinds, onboard, requested, uploaded
 
 
 def admit(event, name="one"):

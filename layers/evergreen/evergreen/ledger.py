@@ -32,12 +32,12 @@ _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 
 @dataclass(frozen=True)
 class Write:
-    """One item of a transaction. `condition` names attributes `#name` and values `:name` (of `values`)."""
+    """One item of a transaction, as it shall be; nothing in the ledger is ever deleted. `condition` names
+    attributes `#name` and values `:name` (of `values`)."""
 
-    kind: str  # Put, Delete or ConditionCheck
     model: str
     sk: str
-    item: Item = field(default_factory=dict)
+    item: Item
     condition: str = ""
     values: Item = field(default_factory=dict)
     pk: str = ""
@@ -45,11 +45,7 @@ class Write:
     def request(self, table: str) -> Item:
         """As TransactWriteItems takes it."""
         key = {"pk": self.pk or f"MODEL#{self.model}", "sk": self.sk}
-        body: Item = {"TableName": table}
-        if self.kind == "Put":
-            body["Item"] = _encode(key | self.item)
-        else:
-            body["Key"] = _encode(key)
+        body: Item = {"TableName": table, "Item": _encode(self.item | key)}
         if self.condition:
             body["ConditionExpression"] = self.condition
             names = set(re.findall(r"#(\w+)", self.condition))
@@ -57,7 +53,7 @@ class Write:
                 body["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
             if self.values:
                 body["ExpressionAttributeValues"] = _encode({f":{k}": v for k, v in self.values.items()})
-        return {self.kind: body}
+        return {"Put": body}
 
 
 ABSENT = "attribute_not_exists(pk)"
@@ -65,13 +61,13 @@ ABSENT = "attribute_not_exists(pk)"
 
 def put(model: str, sk: str, item: Item, condition: str = "", **values: Any) -> Write:
     """A state record as it shall be."""
-    return Write("Put", model, sk, item, condition, values)
+    return Write(model, sk, item, condition, values)
 
 
 def history(model: str, at: str, kind: str, id: str, **details: Any) -> Write:
     """A history row: the time and id of what happened make its key, so that it is written once."""
     row = {"model": model, "kind": kind, "id": id, "at": at, "recorded_at": times.iso(times.now())}
-    return Write("Put", model, f"H#{at}#{kind}#{id}", details | row, ABSENT)
+    return Write(model, f"H#{at}#{kind}#{id}", details | row, ABSENT)
 
 
 def acquire(model: str, lock: str, execution: str, lasts: float, dead: str = "", **details: Any) -> Write:
@@ -86,8 +82,8 @@ def acquire(model: str, lock: str, execution: str, lasts: float, dead: str = "",
 
 
 def release(model: str, lock: str, execution: str) -> Write:
-    """Give a lock back; the transaction fails where it is not ours (any more)."""
-    return Write("Delete", model, f"LOCK#{lock}", condition="#owner = :me", values={"me": execution})
+    """Give a lock back, its last owner left to read; the transaction fails where it is not ours any more."""
+    return put(model, f"LOCK#{lock}", {"owner": execution, "expires_at": 0}, "#owner = :me", me=execution)
 
 
 class Ledger:
@@ -140,6 +136,10 @@ class Ledger:
             ConsistentRead=True,
         )
         return map(_decode, found)
+
+    def models(self) -> Iterator[Item]:
+        """The listing, by name (which begins with a letter)."""
+        return self.query("", "a", "~", pk="MODELS")
 
     def commit(self, *writes: Write) -> None:
         """All of them or none. Raises AwsConflict, whose `failed` has the places of the writes that were

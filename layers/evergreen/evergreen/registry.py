@@ -1,0 +1,29 @@
+"""Approval and rejection of model packages. The description is signed, `<reason> (by <who>)`, because the
+package's own fields name a role where a person acted through our API."""
+
+from . import aws
+
+# ApprovalDescription holds 1,024 characters.
+_ROOM = 1024
+
+
+def approve(arn: str, reason: str, by: str) -> None:
+    """Approved: SageMaker's event starts the deployment."""
+    _decide(arn, "Approved", reason, by)
+
+
+def reject(arn: str, reason: str, by: str) -> None:
+    """Rejected: it does not ship, whatever events are still on their way."""
+    _decide(arn, "Rejected", reason, by)
+
+
+def _decide(arn: str, status: str, reason: str, by: str) -> None:
+    signature = f" (by {by})"
+    text = " ".join(reason.split())[: _ROOM - len(signature)] + signature
+    aws.call(
+        "sagemaker",
+        "update_model_package",
+        ModelPackageArn=arn,
+        ModelApprovalStatus=status,
+        ApprovalDescription=text,
+    )

@@ -1,0 +1,122 @@
+"""The onboard machine's handlers: every mistake at once, each digest once, late publications judged at their
+own time."""
+
+import json
+
+import pytest
+from evergreen.errors import EventInvalid, SpecInvalid
+from onboard import check_spec, record_onboarding, record_refusal
+
+from tests.unit.world import DIGEST, MODEL_YAML, execution, kinds, uploaded
+
+KEY = f"models/flights/{DIGEST}/model.yaml"
+
+
+def publish(bucket, yaml=MODEL_YAML, digest=DIGEST, at="2013-03-01T00:00:00Z", folder="flights"):
+    for name in ("train.py", "inference.py"):
+        bucket.put(f"models/{folder}/{digest}/{name}", "pass")
+    key = f"models/{folder}/{digest}/model.yaml"
+    return uploaded(key, at, bucket.put(key, yaml))
+
+
+def check(event):
+    return check_spec.handler({"event": event, "execution": execution("one", "onboard")}, None)
+
+
+def record(plan):
+    event = {name: plan[name] for name in ("model", "digest", "cause")}
+    return record_onboarding.handler(event | {"execution": execution("one", "onboard")}, None)
+
+
+def test_a_folder_is_checked_and_its_schedules_are_made(bucket):
+    plan = check(publish(bucket))
+    assert plan["isNew"]
+    assert plan["cause"]["kind"] == "code"
+    assert plan["cause"]["id"].startswith(f"{DIGEST}@")
+    train, monitor = plan["schedules"]
+    assert (train["name"], train["expression"], train["state"]) == (
+        "flights-train",
+        "rate(7 days)",
+        "ENABLED",
+    )
+    assert (monitor["name"], monitor["expression"]) == ("flights-monitor", "rate(7 days)")
+
+
+def test_a_schedule_that_is_not_wanted_is_switched_off(bucket):
+    plan = check(publish(bucket, MODEL_YAML.replace("schedule: rate(7 days), ", "")))
+    assert plan["schedules"][0]["state"] == "DISABLED"
+
+
+def test_three_mistakes_are_all_reported_with_their_lines(bucket):
+    wrong = (
+        MODEL_YAML.replace("floor: 0.65", "floor: 1.7")
+        .replace("serve: {entry", "serve: {entri")
+        .replace("bake: 10m", "bake: 2h")
+    )
+    with pytest.raises(SpecInvalid) as raised:
+        check(publish(bucket, wrong))
+    assert str(raised.value).splitlines() == [
+        "model.yaml has 3 mistakes:",
+        "  line 12: serve.entri: is not a key here; did you mean entry?",
+        "  line 13: gate.floor: 1.7 is not between 0 and 1",
+        "  line 14: ship.bake: '2h' is not between 0s and 1h",
+    ]
+
+
+def test_the_folder_must_hold_what_the_specification_names(bucket):
+    event = publish(bucket, MODEL_YAML.replace("entry: train.py", "entry: fit.py"))
+    with pytest.raises(
+        SpecInvalid, match=r"line 11: train.entry: fit.py is not in the folder \(inference.py"
+    ):
+        check(event)
+
+
+def test_a_folder_has_the_models_name(bucket):
+    with pytest.raises(SpecInvalid, match="line 1: name: 'flights' was published under models/trains/"):
+        check(publish(bucket, folder="trains"))
+
+
+def test_a_digest_is_onboarded_once(bucket, ledger):
+    event = publish(bucket)
+    plans = [check(event) for _ in range(2)]
+    for plan in plans:  # two executions that both saw a new digest
+        record(plan)
+    assert len(kinds(ledger, "ModelOnboarded")) == 1
+    assert [check(event)["isNew"] for _ in range(3)] == [False] * 3
+    assert json.loads(ledger.need("flights", "SPEC")["spec"])["name"] == "flights"
+    assert [row["name"] for row in ledger.models()] == ["flights"]
+
+
+def test_an_earlier_publication_that_comes_late_is_not_current(bucket, ledger):
+    old, new = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
+    late = publish(bucket, digest=old, at="2013-03-01T00:00:00Z")
+    raced = check(late)  # sees nothing yet
+    record(check(publish(bucket, digest=new, at="2013-03-02T00:00:00Z")))
+    assert not check(late)["isNew"]
+    record(raced)
+    assert ledger.need("flights", "SPEC")["digest"] == new
+    assert ledger.spec("flights", old)["digest"] == old
+
+
+def test_publishing_an_earlier_digest_again_is_new_code(bucket):
+    record(check(publish(bucket, digest="aaaaaaaaaaaa", at="2013-03-01T00:00:00Z")))
+    record(check(publish(bucket, digest="bbbbbbbbbbbb", at="2013-03-02T00:00:00Z")))
+    again = check(publish(bucket, digest="aaaaaaaaaaaa", at="2013-03-03T00:00:00Z"))
+    assert again["isNew"]
+
+
+def test_a_refusal_is_recorded_once_under_the_folders_name(bucket, ledger):
+    event = publish(bucket, "name: other")
+    error = {
+        "Error": "SpecInvalid",
+        "Cause": json.dumps({"errorType": "SpecInvalid", "errorMessage": "line 1: no"}),
+    }
+    for _ in range(2):
+        refusal = {"event": event, "error": error, "execution": execution("one", "onboard")}
+        assert record_refusal.handler(refusal, None) == {"reason": "line 1: no"}
+    assert [row["reason"] for row in kinds(ledger, "OnboardingRefused")] == ["line 1: no"]
+
+
+def test_another_object_is_no_publication(bucket):
+    with pytest.raises(EventInvalid, match=r"is not models/<name>/<digest>/model\.yaml"):
+        check(uploaded("models/flights/train.py"))
