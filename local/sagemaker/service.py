@@ -125,11 +125,12 @@ class Service:
 
     def authorize(self, headers: dict[str, str], name: str, params: Record) -> None:
         """Ask the host whether the caller may do this, and may pass the roles that the request names."""
-        wanted = [(f"sagemaker:{name}", resource_arn(self.store, name, params))]
+        resources = resource_arns(self.store, name, params)
+        wanted = [(f"sagemaker:{name}", resource) for resource in resources]
         roles = (params.get(key) for key in ("RoleArn", "ExecutionRoleArn"))
         wanted += [("iam:PassRole", role) for role in roles if role]
         if params.get("Tags"):
-            wanted.append(("sagemaker:AddTags", wanted[0][1]))
+            wanted.append(("sagemaker:AddTags", resources[0]))
         for action, resource in wanted:
             try:
                 self.host.authorize(headers, action, resource)
@@ -151,16 +152,20 @@ class Service:
         last.close()
 
 
-def resource_arn(store: Store, name: str, params: Record) -> str:
-    """The resource that an IAM statement names for this call, or `*` where AWS has none (List*)."""
+def resource_arns(store: Store, name: str, params: Record) -> list[str]:
+    """The resources that IAM statements must name for this call; `*` where AWS has none (List*)."""
     if "ResourceArn" in params:
-        return params["ResourceArn"]
-    nouns = [noun for noun in KINDS if name.endswith(noun)]
-    noun = max(nouns, key=len, default=None)
-    if noun == "ModelPackage" and name.startswith("Create") and "ModelPackageGroupName" in params:
-        return store.arn("ModelPackage", f"{store.name(params['ModelPackageGroupName'])}/*")
-    target = params.get(f"{noun}Name") or params.get(f"{noun}Arn")
-    return store.arn(noun, store.name(target)) if noun and isinstance(target, str) else "*"
+        return [params["ResourceArn"]]
+    noun = max((noun for noun in KINDS if name.endswith(noun)), key=len, default=None)
+    if name == "CreateModelPackage" and isinstance(params.get("ModelPackageGroupName"), str):
+        return [store.arn("ModelPackage", f"{store.name(params['ModelPackageGroupName'])}/*")]
+    nouns = [noun] if noun else []
+    if name in ("CreateEndpoint", "UpdateEndpoint"):
+        nouns.append("EndpointConfig")
+    targets = [(noun, params.get(f"{noun}Name") or params.get(f"{noun}Arn")) for noun in nouns]
+    return [store.arn(noun, store.name(target)) for noun, target in targets if isinstance(target, str)] or [
+        "*"
+    ]
 
 
 def _read_json(body: bytes) -> Record:

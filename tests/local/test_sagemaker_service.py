@@ -158,12 +158,17 @@ class _Raw(io.BytesIO):
 def test_the_caller_needs_the_action_on_the_resource_and_the_role(service):
     over_http(service, "DescribeModel", {"ModelName": "m"})
     over_http(service, "CreateModel", {"ModelName": "m", "ExecutionRoleArn": ROLE, "Tags": [{"Key": "k"}]})
+    over_http(service, "UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"})
+    over_http(service, "ListModels", {})
     arn = service.store.arn("Model", "m")
     assert service.host.asked == [
         ("sagemaker:DescribeModel", arn),
         ("sagemaker:CreateModel", arn),
         ("iam:PassRole", ROLE),
         ("sagemaker:AddTags", arn),
+        ("sagemaker:UpdateEndpoint", service.store.arn("Endpoint", "e")),
+        ("sagemaker:UpdateEndpoint", service.store.arn("EndpointConfig", "c")),
+        ("sagemaker:ListModels", "*"),
     ]
 
 
