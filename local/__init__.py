@@ -1,1 +1,1 @@
-"""The whole product on one machine: MiniStack with a SageMaker service beside it, and the real template in it."""
+"""The whole product on one machine: MiniStack, a SageMaker service beside it, the real template in it."""

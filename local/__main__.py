@@ -1,4 +1,4 @@
-"""python -m local: the whole product on this machine. `up` starts it, `loop` runs the loop in it, `down` stops it."""
+"""The whole product on this machine: `up` starts it, `loop` runs the loop in it, `down` stops it."""
 
 import argparse
 import signal

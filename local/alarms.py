@@ -1,7 +1,8 @@
 """CloudWatch alarms as AWS evaluates them, and the events that their changes put on the default bus.
 
-MiniStack judges an alarm by every series of the metric's name together; here an alarm has its dimensions, its M of N
-periods, its treatment of missing data and its metric math. The periods slide and end now, on the machine's time.
+MiniStack judges an alarm by every series of the metric's name together; here an alarm has its dimensions, its
+M of N periods, its treatment of missing data and its metric math. The periods slide and end now, on the
+machine's time.
 """
 
 import ast
@@ -108,7 +109,7 @@ def judge(alarm: dict[str, Any], now: float) -> tuple[str, str]:
     count = len(breaching) + (missing if treatment == "breaching" else 0)
     if count >= needed:
         shown = ", ".join(f"{value:g}" for value in breaching) or "missing data"
-        what = f"{count} out of the last {periods} datapoints [{shown}] were breaching the threshold ({threshold:g})"
+        what = f"{count} of the last {periods} datapoints [{shown}] breached the threshold ({threshold:g})"
         return "ALARM", f"Threshold Crossed: {what}"
     return (
         "OK",
@@ -181,13 +182,13 @@ def _series(
 
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.BitXor: operator.pow, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.USub: operator.neg,
+    ast.BitXor: operator.pow, ast.USub: operator.neg, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
 }  # fmt: skip
 
 
 def compute(expression: str, values: dict[str, float | None]) -> float | None:
-    """Metric math at one time: + - * / ^, comparisons, IF, FILL, SUM, MIN, MAX, AVG; None where data are missing."""
+    """Metric math: + - * / ^, comparisons, IF, FILL, SUM, MIN, MAX, AVG; None where data are missing."""
 
     def walk(node: ast.expr) -> Any:
         if isinstance(node, ast.Constant):

@@ -1,7 +1,7 @@
 """Application Auto Scaling for endpoint variants: a small service over botocore's shapes.
 
-Target tracking follows SageMakerVariantInvocationsPerInstance (the last minute, on the machine's time); its cooldowns
-are divided by the time scale. A change is an ordinary UpdateEndpointWeightsAndCapacities.
+Target tracking follows SageMakerVariantInvocationsPerInstance (the last minute, on the machine's time); its
+cooldowns are divided by the time scale. A change is an ordinary UpdateEndpointWeightsAndCapacities.
 """
 
 import asyncio
@@ -28,6 +28,10 @@ WINDOW_SECONDS = 60.0
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 PREDEFINED = "SageMakerVariantInvocationsPerInstance"
 DEFAULT_COOLDOWN = 300.0
+SERVICE_ROLE = (
+    "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
 
 
 class AutoScalingError(Exception):
@@ -73,8 +77,7 @@ class AutoScaling:
                 "ServiceNamespace": "sagemaker",
                 "ResourceId": identity,
                 "ScalableDimension": params["ScalableDimension"],
-                "RoleARN": f"arn:aws:iam::{self.host.account}:role/aws-service-role/sagemaker.application-autoscaling"
-                ".amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+                "RoleARN": f"arn:aws:iam::{self.host.account}:role/{SERVICE_ROLE}",
                 "CreationTime": time.time(),
                 "ScalableTargetARN": self.arn(identity),
             },

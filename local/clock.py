@@ -1,8 +1,9 @@
 """The local stack's virtual clock: the time at which the outside world happens.
 
-Schedules, event times, data capture and the HTTP API read it, so that a year of traffic can be replayed in minutes.
-Everything inside AWS (Step Functions, job timestamps, CloudWatch, credentials) stays on the machine's clock.
-The clock lives in the server's process; other processes move it through POST /_evergreen/clock.
+Schedules, event times, data capture and the HTTP API read it, so that a year of traffic can be replayed in
+minutes. Everything inside AWS (Step Functions, job timestamps, CloudWatch, credentials) stays on the
+machine's clock. The clock lives in the server's process; other processes move it through POST
+/_evergreen/clock.
 """
 
 import threading

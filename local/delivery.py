@@ -1,8 +1,8 @@
-"""EventBridge's deliveries: events stamped by the virtual clock, permissions asked, failures retried, then put into
-the target's dead-letter queue as AWS puts them.
+"""EventBridge's deliveries: events stamped by the virtual clock, permissions asked, failures retried, then
+put into the target's dead-letter queue as AWS puts them.
 
-A target that is not there or that the rule may not reach is not retried, as on AWS. Retries keep their number and
-lose their waits: minutes on AWS are fractions of a second here.
+A target that is not there or that the rule may not reach is not retried, as on AWS. Retries keep their number
+and lose their waits: minutes on AWS are fractions of a second here.
 """
 
 import contextvars
@@ -112,7 +112,7 @@ class Sender:
         self.bury(delivery, payload, code, message, attempts)
 
     def bury(self, delivery: Delivery, payload: str, code: str, message: str, attempts: int) -> None:
-        """Into the dead-letter queue, with EventBridge's attributes; without a queue the event is lost, as on AWS."""
+        """Into the dead-letter queue, with EventBridge's attributes; without a queue the event is lost."""
         log.warning(
             "%s -> %s not delivered (%s): %s", delivery.source_arn, delivery.target.get("Arn"), code, message
         )
@@ -198,7 +198,7 @@ def _reason(error: Exception) -> tuple[str, str]:
 
 
 def _allows_service(policy: dict[str, Any], delivery: Delivery) -> bool:
-    """Whether a function's policy has a permission for this service and, where it names a source, for this source."""
+    """Whether a function's policy lets this service and, where it names a source, this source."""
     for statement in policy.get("Statement", []):
         principal = statement.get("Principal")
         services = principal.get("Service") if isinstance(principal, dict) else principal

@@ -1,4 +1,4 @@
-"""Puts the worker pool in the place of MiniStack's Lambda executor, and reads metrics out of what functions log."""
+"""The worker pool in the place of MiniStack's Lambda executor, and metrics out of what functions log."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from local.lambdas import Function, Pool, Result
 
 
 def install(pool: Pool, url: str) -> None:
-    """Every invocation of a Python function from now on runs in the pool; `url` is where its SDK finds AWS."""
+    """From now on Python functions run in the pool; `url` is where their SDK finds AWS."""
 
     def execute(func: dict, event: Any, request_id: str) -> dict[str, Any]:
         config = func.get("config") or func
@@ -62,7 +62,7 @@ def _archives(config: dict[str, Any]) -> list[bytes]:
 
 
 def _environment(config: dict[str, Any], url: str) -> dict[str, str]:
-    """What AWS's runtime sets, the function's own variables, its role's credentials; nothing of this process."""
+    """What AWS's runtime sets, the function's variables, its role's credentials; nothing of this process."""
     name, logging = config["FunctionName"], config.get("LoggingConfig") or {}
     region = config["FunctionArn"].split(":")[3]
     environment = {
@@ -78,7 +78,7 @@ def _environment(config: dict[str, Any], url: str) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"[{config.get('Version', '$LATEST')}]{hashlib.md5(name.encode()).hexdigest()}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"[$LATEST]{hashlib.md5(name.encode()).hexdigest()}",
         "_HANDLER": config.get("Handler", "index.handler"),
         **ministack.get("function_variables")(config),
         **ministack.get("function_credentials")(config),
@@ -90,7 +90,7 @@ def _environment(config: dict[str, Any], url: str) -> dict[str, str]:
 
 
 def store_embedded_metrics(log: str) -> None:
-    """CloudWatch's embedded metric format: a JSON line with an `_aws` key is metrics, at the machine's time."""
+    """CloudWatch's embedded metric format: a JSON line with an `_aws` key, at the machine's time."""
     for line in log.splitlines():
         if '"_aws"' not in line:
             continue

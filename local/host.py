@@ -1,4 +1,4 @@
-"""What the local SageMaker service sees of the machine around it: one small interface, so that tests fake it."""
+"""What the local SageMaker service sees of the machine around it: a small interface that tests fake."""
 
 from typing import Any, Protocol
 
@@ -41,4 +41,4 @@ class Host(Protocol):
         """Raises AccessDenied where the caller's policies do not allow the action on the resource."""
 
     def environment(self, role_arn: str | None = None) -> dict[str, str]:
-        """AWS_* variables for a subprocess: endpoint, region, credentials of the role (of root without one)."""
+        """AWS_* variables of a subprocess: endpoint, region, credentials of the role (root's without one)."""

@@ -1,8 +1,9 @@
 """Lambda functions in real processes: AWS's own runtime client (awslambdaric) behind a small Runtime API.
 
-A worker is one process with one listening socket. It asks for its next event on a connection that stays open; the
-thread that invokes it answers there and reads the result: no server thread stands between, which makes a warm call
-take a fraction of a millisecond. A worker serves one event at a time; concurrency is more workers, as on AWS.
+A worker is one process with one listening socket. It asks for its next event on a connection that stays open;
+the thread that invokes it answers there and reads the result: no server thread stands between, which makes a
+warm call take a fraction of a millisecond. A worker serves one event at a time; concurrency is more workers,
+as on AWS.
 """
 
 import io

@@ -1,8 +1,9 @@
-"""Step Functions as AWS has it where MiniStack differs: service integrations under the machine's role, job waits,
-timeouts that stop what they time out, retry delays, size limits and YAML definitions.
+"""Step Functions as AWS has it where MiniStack differs: service integrations under the machine's role, job
+waits, timeouts that stop what they time out, retry delays, size limits and YAML definitions.
 
-A task's call goes over HTTP with the credentials of the machine's role, so that the role's policies are enforced and
-errors come from the service itself, named after the SDK's exception class as Step Functions names them.
+A task's call goes over HTTP with the credentials of the machine's role, so that the role's policies are
+enforced and errors come from the service itself, named after the SDK's exception class as Step Functions
+names them.
 """
 
 import contextlib
@@ -77,7 +78,7 @@ class Machines:
         return answer
 
     def call_api(self, service: str, action: str, arguments: Any, unmodelled: str) -> Any:
-        """One API call as the machine's role. unmodelled: what an error class that no model lists is prefixed by."""
+        """One API call as the machine's role. unmodelled: the prefix of an error that no model lists."""
         task = _task.get()
         client = self.host.client(sdk.boto_name(service), self.credentials(task))
         operation = sdk.operation(client, action)
@@ -278,7 +279,7 @@ def _install_limits() -> None:
 
 
 def _install_definitions() -> None:
-    """Definitions in YAML become JSON, and one that does not parse fails its deployment, not its first run."""
+    """Definitions in YAML become JSON; one that does not parse fails its deployment, not its first run."""
 
     def definition(properties: dict[str, Any]) -> str:
         text = load(properties)

@@ -1,8 +1,8 @@
 """The one file that knows MiniStack's private names: what the local stack reads, calls or replaces in it.
 
-MiniStack is pinned exactly. Each name has its signature beside it; `check` compares them when the server starts, and
-tests/local/test_ministack_contract.py one by one, so that an upgrade fails here, by name, and nowhere else.
-The rest of local/ says `ministack.get("send_sns")` or `ministack.replace("send_sns", ours)`.
+MiniStack is pinned exactly. Each name has its signature beside it; `check` compares them when the server
+starts, and tests/local/test_ministack_contract.py one by one, so that an upgrade fails here, by name, and
+nowhere else. The rest of local/ says `ministack.get("send_sns")` or `ministack.replace("send_sns", ours)`.
 """
 
 import contextlib
@@ -335,5 +335,5 @@ def add_service(name: str, handler: Callable[..., Any]) -> None:
 def add_resource_type(
     type_name: str, create: Callable[..., Any], delete: Callable[..., Any], **more: Any
 ) -> None:
-    """A CloudFormation type: create(logical_id, properties, stack) -> (id, attributes); delete(id, properties)."""
+    """create(logical_id, properties, stack) -> (id, attributes); delete(id, properties)."""
     get("resource_handlers")[type_name] = {"create": create, "delete": delete, **more}

@@ -1,8 +1,8 @@
 """EventBridge Scheduler on the virtual clock.
 
-A schedule fires when the clock passes its time. Where the clock jumps over several, they fire one by one and in
-order, over all schedules, each with its own scheduled time; events that they put carry that time. On AWS a schedule
-fires with a precision of a minute; here at once.
+A schedule fires when the clock passes its time. Where the clock jumps over several, they fire one by one and
+in order, over all schedules, each with its own scheduled time; events that they put carry that time. On AWS a
+schedule fires with a precision of a minute; here at once.
 """
 
 import heapq
@@ -80,7 +80,7 @@ class Scheduler:
                     heapq.heappush(due, (following, key))
 
     def _refresh(self, now: float) -> list[tuple]:
-        """The enabled schedules; a new or changed one, or one ahead of a clock set back, is planned afresh."""
+        """The enabled schedules; one that is new, changed, or ahead of a clock set back is planned afresh."""
         schedules = {
             k: s for k, s in list(ministack.get("schedules")._data.items()) if s.get("State") == "ENABLED"
         }
@@ -180,7 +180,7 @@ def _rate(schedule: dict[str, Any]) -> float | None:
 
 
 def _first(schedule: dict[str, Any], created: float) -> float:
-    """When a schedule fires first: a rate at its StartDate, or at once without one; a cron at its next time."""
+    """When a schedule fires first: a rate at its StartDate, without one at once; a cron at its next time."""
     start = delivery._epoch(schedule.get("StartDate"))
     if _rate(schedule):
         return _bounded(schedule, start if start else created)

@@ -1,4 +1,4 @@
-"""How Step Functions and Scheduler name the parts of an API: the AWS SDK for Java's spelling over botocore's models."""
+"""How Step Functions and Scheduler spell an API: as the AWS SDK for Java, over botocore's models."""
 
 import base64
 import re
@@ -78,9 +78,9 @@ def to_output(value: Any, shape: Shape | None) -> Any:
 def error(client: Any, called: OperationModel, raised: ClientError, unmodelled: str = "") -> tuple[str, str]:
     """(Error, Cause) as Step Functions reports it.
 
-    A modelled error is named after its class (Scheduler.ConflictException, SageMaker.ResourceInUseException), any
-    other after the service's common one (SageMaker.SageMakerException; optimised integrations, built on the older
-    SDK, have SageMaker.AmazonSageMakerException).
+    A modelled error is named after its class (Scheduler.ConflictException, SageMaker.ResourceInUseException),
+    any other after the service's common one (SageMaker.SageMakerException; optimised integrations, built on
+    the older SDK, have SageMaker.AmazonSageMakerException).
     """
     code = raised.response["Error"]["Code"]
     service_id = called.service_model.service_id
@@ -102,7 +102,7 @@ def error(client: Any, called: OperationModel, raised: ClientError, unmodelled: 
 
 
 def class_name(service_id: str) -> str:
-    """The SDK's spelling of a service: Application Auto Scaling -> ApplicationAutoScaling, DynamoDB -> DynamoDb."""
+    """Application Auto Scaling -> ApplicationAutoScaling, DynamoDB -> DynamoDb."""
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", service_id)
     return "".join(word[:1].upper() + word[1:].lower() for word in words)
 

@@ -1,7 +1,7 @@
 """The local stack's one process: MiniStack, patched, with the SageMaker service and the virtual clock inside.
 
-`python -m local` and tests start it as a child through local/stack.py. Its settings are environment variables that
-local/stack.py sets before the first import, because MiniStack reads its own at import.
+`python -m local` and tests start it as a child through local/stack.py. Its settings are environment variables
+that local/stack.py sets before the first import, because MiniStack reads its own at import.
 """
 
 import asyncio

@@ -212,9 +212,10 @@ def _environment(port: int, time_scale: float, directory: Path) -> dict[str, str
 
 
 def _free_port(wanted: int | None) -> int:
-    """The wanted port (0 is any); without one 4566 if it is free. Raises StackError where the wanted one is taken.
+    """The wanted port (0 is any); without one 4566 if it is free. Raises StackError where it is taken.
 
-    Any is one below those that the system gives to clients, so that none of them takes it before the server does.
+    Any is one below those that the system gives to clients, so that none of them takes it before the server
+    does.
     """
     anywhere = random.sample(range(20_000, 32_000), 20)
     candidates = {None: [DEFAULT_PORT, *anywhere], 0: anywhere}.get(wanted, [wanted])

@@ -7,7 +7,7 @@ from local import ministack
 
 def test_the_installed_version_is_the_one_that_was_read() -> None:
     assert ministack.installed_version() == ministack.VERSION, (
-        "MiniStack was upgraded: read the differences behind every name in local/ministack.py, then change VERSION"
+        "MiniStack was upgraded: read what changed behind every name in local/ministack.py, then set VERSION"
     )
 
 

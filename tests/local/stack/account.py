@@ -12,6 +12,7 @@ from typing import Any
 from local.stack import ACCOUNT, REGION, Stack
 
 Json = dict[str, Any]
+PASS = {"Type": "Pass", "End": True}
 
 
 def allow(actions: str | list[str], resources: str | list[str] = "*") -> Json:
