@@ -200,11 +200,12 @@ class Watch:
         elif kind.endswith("StateExited"):
             state = execution.states[-1]
             state.exited = at
-            if state.kind in SHOWN and execution.machine not in BRIEF:
+            again = any(before.name == state.name for before in execution.states[:-1])  # a loop that waits
+            if state.kind in SHOWN and execution.machine not in BRIEF and not again:
                 self._tell(execution, state.name, state.error or "", state.seconds)
         elif kind == "TaskFailed":
             failed = event["taskFailedEventDetails"]
-            execution.states[-1].error = one_line(f"{failed.get('error')}: {failed.get('cause')}")
+            execution.states[-1].error = one_line(f"{failed.get('error')}: {spoken(failed.get('cause'))}")
 
     def _end(self, execution: Execution) -> None:
         described = self._client.describe_execution(executionArn=execution.arn)
@@ -215,7 +216,7 @@ class Watch:
         if execution.states and execution.states[-1].exited is None:
             execution.states[-1].exited = execution.stopped
         if described["status"] != "SUCCEEDED":
-            execution.reason = one_line(described.get("cause") or described.get("error") or "")
+            execution.reason = one_line(spoken(described.get("cause")) or described.get("error") or "")
         execution.status = described["status"]
         said = execution.reason
         if execution.machine in BRIEF:
@@ -226,6 +227,20 @@ class Watch:
     def _tell(self, execution: Execution, what: str, why: str, seconds: float | None = None) -> None:
         took = f"{seconds:6.1f} s" if seconds is not None else " " * 8
         self._say(f"{short_day(execution.at):>6}  {execution.machine:8}{what:24}{took}  {why}".rstrip())
+
+
+def spoken(cause: str | None) -> str:
+    """A function's failure comes as JSON of its errorMessage, a job's as JSON of its Describe."""
+    try:
+        report = json.loads(cause or "")
+    except ValueError:
+        return cause or ""
+    if not isinstance(report, dict):
+        return str(report)
+    for key in ("errorMessage", "FailureReason", "ExitMessage"):
+        if report.get(key):
+            return str(report[key])
+    return cause or ""
 
 
 def one_line(text: str, limit: int = 300) -> str:

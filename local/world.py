@@ -28,6 +28,7 @@ MAX_ROWS = 1000  # of one request to the API
 TRICKLE_ROWS = 8  # in a request during a deployment
 PAUSE_SECONDS = 0.15  # between two looks at the machines, or two requests during a deployment
 REACTION_SECONDS = 1.5  # by then, what an event starts has started
+FAILURES_IN_A_ROW = 10  # after which nothing is served any more
 LEADS_ON = {"ModelOnboarded", "ModelRegistered", "ViolationsFound", "RetrainingRequested"}
 
 
@@ -58,6 +59,7 @@ class World:
         self._next = self._unlabelled = 0  # rows of the table that come next
         self._looked_at: set[str] = set()
         self._expecting_until = 0.0
+        self._failing = 0  # requests in a row
 
     def begin(self, moment: datetime) -> None:
         """Puts the clock to a moment and uploads the months that are over by then."""
@@ -148,12 +150,17 @@ class World:
             self.sent.labels += self._post("labels", {"labels": labels}).get("accepted", 0)
 
     def _post(self, what: str, body: dict) -> dict:
-        """A request that fails is one more thing to report; the world goes on."""
+        """A request that fails is one more thing to report, and the world goes on; unless all fail."""
         try:
-            return self.traffic.post(f"/models/{MODEL}/{what}", body)
+            answer = self.traffic.post(f"/models/{MODEL}/{what}", body)
         except ApiError as error:
             self.sent.failures.append(str(error))
+            self._failing += 1
+            if self._failing >= FAILURES_IN_A_ROW:
+                raise
             return {}
+        self._failing = 0
+        return answer
 
     def _row_at(self, moment: datetime) -> int:
         return int(np.searchsorted(self._departures, np.datetime64(moment.replace(tzinfo=None), "us")))
