@@ -1,1 +1,1 @@
-"""The container that every SageMaker job runs: prepare, train, evaluate, analyze, serve. Files in, files out."""
+"""The container that every job runs: prepare, train, evaluate, analyze, serve. Files in, files out."""

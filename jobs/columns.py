@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 
 class _NoPandas(MetaPathFinder):
-    """pyarrow imports pandas at its first conversion wherever pandas is installed: 0.6 s and 60 MB for nothing
-    here. Only processes that run no code of the user's import this module."""
+    """pyarrow imports pandas at its first conversion wherever pandas is installed: 0.6 s and 60 MB for
+    nothing here. Only processes that run no code of the user's import this module."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname == "pandas":

@@ -1,5 +1,5 @@
-"""SageMaker's container contract, in one place: where a job finds its inputs, leaves its outputs, and says why it
-failed. `SAGEMAKER_BASE_DIR` moves the whole tree away from /opt/ml."""
+"""SageMaker's container contract, in one place: where a job finds its inputs, leaves its outputs, and
+says why it failed. `SAGEMAKER_BASE_DIR` moves the whole tree away from /opt/ml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGE_BYTES = 1024  # DescribeProcessingJob's ExitMessage and DescribeTraining
 
 
 class JobError(Exception):
-    """What a job says when it cannot do its work: one sentence that names the file, the column or the setting."""
+    """Why a job cannot do its work: one sentence that names the file, the column or the setting."""
 
 
 def base() -> Path:

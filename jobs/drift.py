@@ -1,13 +1,13 @@
 """How far two samples of one column lie apart, and how far apart a column's own windows lie.
 
-A column is counted into cells. Numbers: the points of a quantile grid and the gaps between them, in order, so that
-the largest difference of cumulative shares is the Kolmogorov-Smirnov distance with ties right (exact up to GRID
-distinct values, within 1/GRID beyond). Categories: one cell each, one for all that the baseline has not kept; the
-distance is the largest difference of shares. Both run from 0 to 1.
+A column is counted into cells. Numbers: the points of a quantile grid and the gaps between them, in order,
+so that the largest difference of cumulative shares is the Kolmogorov-Smirnov distance with ties right
+(exact up to GRID distinct values, within 1/GRID beyond). Categories: one cell each, one for all that the
+baseline has not kept; the distance is the largest difference of shares. Both run from 0 to 1.
 
-Deequ's and Model Monitor's `Robust` takes off what chance alone explains: max(0, L - 1.8 sqrt((n + m) / (n m))).
-That assumes independent rows. Rows of one day are not (they share their weather), so the threshold is also at least
-the largest distance between one window of the training data and the rest of it.
+Deequ's and Model Monitor's `Robust` takes off what chance alone explains: max(0, L - 1.8 sqrt((n + m) / nm)).
+That assumes independent rows. Rows of one day are not (they share their weather), so the threshold is also
+at least the largest distance between one window of the training data and the rest of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ UNSEEN = -2  # codes: a cell from 0, missing -1
 
 @dataclass(frozen=True)
 class Reference:
-    """The baseline of one column. `cells` are grid points or categories; `shares` of the present rows per cell."""
+    """The baseline of one column. `cells` are grid points or categories; `shares` of the present rows
+    per cell."""
 
     name: str
     type: str  # number, integer, string, boolean
@@ -64,7 +65,8 @@ class Reference:
         return _count(codes, len(self.shares)), int((codes == -1).sum()), int((codes == UNSEEN).sum())
 
     def distance(self, counts: np.ndarray) -> tuple[float, float]:
-        """(L-infinity, robust distance) between the baseline and counted values; (0, 0) where there are none."""
+        """(L-infinity, robust distance) between the baseline and counted values; (0, 0) where there are
+        none."""
         rows = int(counts.sum())
         if not rows or not self.rows:
             return 0.0, 0.0
@@ -86,8 +88,8 @@ def learn(
     nullable: bool,
     listed: tuple[Any, ...] | None = None,
 ) -> Reference:
-    """The reference of a column. `values` (float with NaN, or text with None) in order of `times` (microseconds);
-    `floor` is the least distance that counts as drift."""
+    """The reference of a column. `values` (float with NaN, or text with None) in order of `times`
+    (microseconds); `floor` is the least distance that counts as drift."""
     categorical = type_ in ("string", "boolean")
     if categorical:
         cells = _kept_categories(values, listed)
@@ -155,7 +157,8 @@ def _distance(shares: np.ndarray, others: np.ndarray, categorical: bool) -> floa
 
 
 def _windows(times: np.ndarray, lookback: timedelta) -> list[tuple[int, int]]:
-    """Row ranges of up to WINDOWS windows of `lookback`, evenly spread; none where the data spans less than two."""
+    """Row ranges of up to WINDOWS windows of `lookback`, evenly spread; none where the data spans less
+    than two."""
     length = int(lookback.total_seconds() * 1e6)
     if not len(times) or times[-1] - times[0] < 2 * length:
         return []

@@ -1,7 +1,7 @@
 """evaluate: champion and challenger score the same held-out rows, each through its own inference script.
 
-Inputs: `holdout`, `train` (Parquet), `challenger` (model.tar.gz), `code`; where there is a champion, `champion` and
-`champion_code`. Outputs: `evaluation/evaluation.json`, `baseline/` for the monitor.
+Inputs: `holdout`, `train` (Parquet), `challenger` (model.tar.gz), `code`; where there is a champion,
+`champion` and `champion_code`. Outputs: `evaluation/evaluation.json`, `baseline/` for the monitor.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,18 @@ def main() -> None:
 def score_both(rows: Path, spec: Spec, code: Path) -> tuple[Scored, Scored | None]:
     """Both models at once, each in a process of its own. Raises JobError with what the script raised."""
     champion_code = contract.optional_input_dir("champion_code")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as scorings:
         root = Path(folder)
-        challenger = _Scoring(root / "challenger", rows, contract.input_dir("challenger"), code, spec.entry)
-        champion = None
-        if champion_code:
-            entry = model_spec.load(champion_code).entry
-            champion = _Scoring(root / "champion", rows, contract.input_dir("champion"), champion_code, entry)
-        return challenger.result(), champion.result() if champion else None
+        challenger = scorings.enter_context(
+            _Scoring(root / "challenger", rows, contract.input_dir("challenger"), code, spec.entry)
+        )
+        if not champion_code:
+            return challenger.result(), None
+        entry = model_spec.load(champion_code).entry
+        champion = scorings.enter_context(
+            _Scoring(root / "champion", rows, contract.input_dir("champion"), champion_code, entry)
+        )
+        return challenger.result(), champion.result()
 
 
 def compare(
@@ -95,7 +100,8 @@ def compare(
 
 def sentence(spec: Spec, evaluation: dict[str, Any]) -> str:
     primary = evaluation["primary"] or metrics.names(spec.task)[0]
-    text = f"{primary} {_shown(evaluation['challenger']['metrics'][primary])} on {evaluation['rows']:,} held-out rows"
+    figure = _shown(evaluation["challenger"]["metrics"][primary])
+    text = f"{primary} {figure} on {evaluation['rows']:,} held-out rows"
     if evaluation["champion"]:
         text += f", the champion {_shown(evaluation['champion']['metrics'][primary])}"
     return text
@@ -124,6 +130,13 @@ class _Scoring:
             text=True,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         )
+
+    def __enter__(self) -> _Scoring:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()  # nothing is left running where the other one failed
+        self._process.wait()
 
     def result(self) -> Scored:
         _, stderr = self._process.communicate()

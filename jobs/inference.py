@@ -1,7 +1,7 @@
-"""A model's inference script under SageMaker's conventions: `model_fn`, `input_fn`, `predict_fn`, `output_fn`.
+"""A model's script under SageMaker's conventions: `model_fn`, `input_fn`, `predict_fn`, `output_fn`.
 
-Each has a default, so that a script defines only what is its own. A request becomes a list of rows (dictionaries)
-checked against model.yaml where the folder has one; predictions become one JSON line each.
+Each has a default, so that a script defines only what is its own. A request becomes a list of rows
+(dictionaries) checked against model.yaml where the folder has one; predictions become one JSON line each.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Predictor:
 
 
 def load_script(code_dir: Path, entry: str) -> Any:
-    """Imports the script by its path; its folder comes first on the import path, as SageMaker's containers do."""
+    """Imports the script by its path; its folder comes first on the import path, as SageMaker's
+    containers do."""
     path = code_dir / entry
     if not path.is_file():
         raise JobError(f"the model's folder has no {entry} ({path})")
@@ -82,7 +83,8 @@ def load_script(code_dir: Path, entry: str) -> Any:
 
 
 def parse_rows(body: bytes, content_type: str, spec: Spec | None) -> list[dict[str, Any]]:
-    """JSON lines, JSON (`{"instances": [...]}`, a list, or one row) or CSV (with a header, or features in order)."""
+    """JSON lines, JSON (`{"instances": [...]}`, a list, or one row) or CSV (with a header, or features
+    in order)."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON_LINES:
         rows = [_parse_json(line, index) for index, line in enumerate(body.splitlines()) if line.strip()]

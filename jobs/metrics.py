@@ -1,8 +1,8 @@
-"""Model metrics with block-bootstrap intervals, in NumPy: no scikit-learn, whose import takes longer than the job.
+"""Model metrics with block-bootstrap intervals, in NumPy: importing scikit-learn takes longer than the job.
 
-Every metric takes row weights, so that a bootstrap replicate is a vector of weights over rows that were sorted once.
-Rows close in time are not independent (flights of a day share their weather): whole blocks are drawn, not rows.
-The definitions are scikit-learn's; tests compare them.
+Every metric takes row weights, so that a bootstrap replicate is a vector of weights over rows that were
+sorted once. Rows close in time are not independent (flights of a day share their weather): whole blocks are
+drawn, not rows. The definitions are scikit-learn's; tests compare them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ Weighted = Callable[[np.ndarray], np.ndarray]
 class Scores:
     """Labels and predictions of n rows.
 
-    binary: `label` and `predicted` 0 or 1, `probability` (n,) of class 1. multiclass: `label` and `predicted` codes
-    into `classes` (-1: a class that the model does not know), `probability` (n, classes). regression: numbers, no
-    `probability`. `probability` may be None where the model returns none: its metrics are then left out.
+    binary: `label` and `predicted` 0 or 1, `probability` (n,) of class 1. multiclass: `label` and
+    `predicted` codes into `classes` (-1: a class that the model does not know), `probability` (n, classes).
+    regression: numbers, no `probability`. `probability` may be None where the model returns none: its
+    metrics are then left out.
     """
 
     task: str
@@ -63,8 +64,8 @@ def names(task: str) -> list[str]:
 
 
 def blocks(times: np.ndarray) -> np.ndarray:
-    """Block number of each row. `times` in microseconds: calendar days (UTC) where there are at least MIN_DAYS,
-    else RUNS equal runs of rows in order of time."""
+    """Block number of each row. `times` in microseconds: calendar days (UTC) where there are at least
+    MIN_DAYS, else RUNS equal runs of rows in order of time."""
     days, block = np.unique(times // DAY, return_inverse=True)
     if len(days) >= MIN_DAYS:
         return block
@@ -91,7 +92,8 @@ def intervals(scores: Scores, block: np.ndarray) -> dict[str, dict[str, float | 
 
 
 def replicate(scores: Scores, block: np.ndarray) -> np.ndarray:
-    """(replicates, metrics), undefined metrics NaN. Equal blocks give equal draws: two models' replicates pair."""
+    """(replicates, metrics), undefined metrics NaN. Equal blocks give equal draws: two models'
+    replicates pair."""
     evaluate = _evaluator(scores)
     return np.stack([evaluate(weights[block].astype(float)) for weights in draws(block)])
 
@@ -175,10 +177,9 @@ def _areas(label: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], tuple
 def _multiclass(scores: Scores) -> Weighted:
     size = len(scores.classes)
     label = scores.label
-    # A label or a prediction outside the known classes is wrong whatever it is: one more row and column for them.
-    cell = np.where(label < 0, size, label) * (size + 1) + np.where(
-        scores.predicted < 0, size, scores.predicted
-    )
+    # A label or a prediction outside the known classes is wrong whatever it is: one more row and column.
+    actual_code, called_code = (np.where(code < 0, size, code) for code in (label, scores.predicted))
+    cell = actual_code * (size + 1) + called_code
     probability = scores.probability
     if probability is not None:
         known = np.where(label < 0, 0, label)

@@ -15,8 +15,8 @@ from jobs.spec import BINARY, MULTICLASS, REGRESSION
 def to_scores(
     task: str, labels: Sequence[Any], answers: Sequence[dict[str, Any]], classes: Sequence[str] = ()
 ) -> Scores:
-    """`answers` are `{"prediction", "probability"}` (binary), `{"prediction", "probabilities"}` (multiclass) or
-    `{"prediction"}` (regression). Raises JobError for an answer without `prediction`."""
+    """`answers` are `{"prediction", "probability"}` (binary), `{"prediction", "probabilities"}`
+    (multiclass) or `{"prediction"}` (regression). Raises JobError for an answer without `prediction`."""
     try:
         predicted = [answer["prediction"] for answer in answers]
     except (KeyError, TypeError):

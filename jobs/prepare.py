@@ -1,8 +1,8 @@
 """prepare: validate the pinned data files, then split the newest `retrain.window` by time.
 
-Inputs: `data` (Parquet or CSV files), `code` (the model's folder). Environment: HOLDOUT_NOT_BEFORE, up to when the
-champion was trained: rows until then are no fair exam for it, so they are never held out.
-Outputs: `train/train.parquet`, `holdout/holdout.parquet`, `report/validation.json`. Bad data is an answer and not a
+Inputs: `data` (Parquet or CSV files), `code` (the model's folder). Environment: HOLDOUT_NOT_BEFORE, up to
+when the champion was trained: rows until then are no fair exam for it, so they are never held out. Outputs:
+`train/train.parquet`, `holdout/holdout.parquet`, `report/validation.json`. Bad data is an answer and not a
 failure: the report says `accepted: false` and the job succeeds.
 """
 

@@ -1,5 +1,6 @@
-"""Scores a table with one model through its own inference script, in a process of its own: two models' scripts and
-modules carry the same names. Rows travel as requests do (JSON lines), so that what is judged is what will serve.
+"""Scores a table with one model through its own inference script, in a process of its own: two models'
+scripts and modules carry the same names. Rows travel as requests do (JSON lines), so that what is judged is
+what will serve.
 
 python -m jobs.score <rows.parquet> <model folder> <code folder> <entry> <scores.jsonl>
 """

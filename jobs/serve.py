@@ -1,8 +1,8 @@
-"""serve: the model container. gunicorn answers GET /ping (200 once the model is loaded) and POST /invocations.
+"""serve: the model container. GET /ping answers 200 once the model is loaded; POST /invocations predicts.
 
-Environment: SAGEMAKER_PROGRAM (default inference.py), SAGEMAKER_SUBMIT_DIRECTORY (s3://.../source.tar.gz, a tar.gz, a
-folder, or absent for the model's own `code/`), SAGEMAKER_BIND_TO_PORT (8080), SAGEMAKER_BIND_TO_HOST (0.0.0.0),
-SAGEMAKER_MODEL_SERVER_WORKERS (1). What it logs carries no row of data.
+Environment: SAGEMAKER_PROGRAM (default inference.py), SAGEMAKER_SUBMIT_DIRECTORY (s3://.../source.tar.gz, a
+tar.gz, a folder, or absent for the model's own `code/`), SAGEMAKER_BIND_TO_PORT (8080),
+SAGEMAKER_BIND_TO_HOST (0.0.0.0), SAGEMAKER_MODEL_SERVER_WORKERS (1). What it logs carries no row of data.
 """
 
 from __future__ import annotations
@@ -109,25 +109,22 @@ def _traceback(error: Exception) -> str:
 
 
 class _Server(BaseApplication):
-    """gunicorn, configured in code. The model is loaded in each worker: frameworks with threads do not survive a
-    fork. A worker accepts connections only after `load`, so /ping cannot answer before the model is there."""
+    """gunicorn, configured in code. The model is loaded in each worker: frameworks with threads do not
+    survive a fork. A worker accepts connections only after `load`, so /ping cannot answer before the
+    model is there."""
 
     def __init__(self, model_dir: Path, code_dir: Path, entry: str):
         self._model = (model_dir, code_dir, entry)
         super().__init__()
 
     def load_config(self) -> None:
+        host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
         settings = {
-            "bind": ":".join(
-                (
-                    os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0"),
-                    os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"),
-                )
-            ),
+            "bind": f"{host}:{os.environ.get('SAGEMAKER_BIND_TO_PORT', '8080')}",
             "workers": int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")),
             "worker_class": "gthread",
             "threads": 4,
-            "timeout": 0,  # a large model loads for minutes; SageMaker watches /ping and ends long requests itself
+            "timeout": 0,  # a large model loads for minutes; SageMaker watches /ping and long requests itself
             "graceful_timeout": 20,
             "keepalive": 75,  # longer than the router's idle connections
             "control_socket_disable": True,

@@ -1,8 +1,9 @@
 """train: AWS's own training toolkit runs the model's script under SageMaker's script conventions.
 
-It reads the hyperparameters `sagemaker_program` and `sagemaker_submit_directory`, sets every SM_* variable, installs
-the folder's requirements.txt and passes the other hyperparameters as flags. This module adds one thing: the job's
-FailureReason is what the script raised, where the toolkit would only say that some command ended with code 1.
+It reads the hyperparameters `sagemaker_program` and `sagemaker_submit_directory`, sets every SM_* variable,
+installs the folder's requirements.txt and passes the other hyperparameters as flags. This module adds one
+thing: the job's FailureReason is what the script raised, where the toolkit would only say that some command
+ended with code 1.
 """
 
 from __future__ import annotations

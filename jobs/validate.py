@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Refused(Exception):
 
 
 def read_checked(files: list[Path], root: Path, spec: Spec) -> tuple[pa.Table | None, list[Finding]]:
-    """All rows of all files in the declared types, and what is wrong with them. No table where nothing was readable."""
+    """All rows of all files in the declared types, and what is wrong with them. No table where nothing
+    was readable."""
     tables, findings = [], []
     for path in files:
         table, found = _read_one(path, str(path.relative_to(root)), spec)
@@ -50,7 +51,7 @@ def read_checked(files: list[Path], root: Path, spec: Spec) -> tuple[pa.Table | 
             tables.append(table)
     if not files:
         findings.append(Finding(None, "no_files", "there is no Parquet or CSV file in the data"))
-    return (pa.concat_tables(tables) if tables else None), findings
+    return (_joined(tables) if tables else None), findings
 
 
 def check_rows(table: pa.Table, spec: Spec) -> list[Finding]:
@@ -67,7 +68,8 @@ def check_size(rows: int, least: int, what: str) -> list[Finding]:
 
 
 def unseen_categories(train: pa.Table, holdout: pa.Table, spec: Spec) -> list[Finding]:
-    """Categories in the holdout that training never saw, where model.yaml lists none: counted, not refused."""
+    """Categories in the holdout that training never saw, where model.yaml lists none: counted, not
+    refused."""
     findings = []
     for feature in spec.features.values():
         if feature.type != "string" or feature.values is not None:
@@ -79,7 +81,8 @@ def unseen_categories(train: pa.Table, holdout: pa.Table, spec: Spec) -> list[Fi
         rows = pc.sum(unseen).as_py() or 0
         if rows:
             examples = pc.unique(holdout[feature.name].filter(unseen)).to_pylist()
-            reason = f"column `{feature.name}`: {rows:,} held-out rows have a category that training never saw ({_some(examples)})"
+            reason = f"{rows:,} held-out rows have a category that training never saw: {_some(examples)}"
+            reason = f"column `{feature.name}`: {reason}"
             findings.append(Finding(feature.name, "unseen_category", reason, rows=rows, fatal=False))
     return findings
 
@@ -100,20 +103,26 @@ def _read_one(path: Path, name: str, spec: Spec) -> tuple[pa.Table | None, list[
     missing = [column for column in required if column not in table.column_names]
     if missing:
         return None, [_missing(column, name, spec) for column in missing]
-    columns, findings = {}, []
+    columns, found = {}, []
     for column in required:
         try:
             columns[column] = _typed(table[column], column, spec)
+            found += _values(columns[column], column, spec)
         except Refused as refused:
-            findings.append(
-                Finding(**{**refused.finding.as_dict(), "file": name, "reason": f"{name}: {refused}"})
-            )
-            continue
-        findings += [
-            Finding(**{**found.as_dict(), "file": name, "reason": f"{name}: {found.reason}"})
-            for found in _values(columns[column], column, spec)
-        ]
-    return (pa.table(columns) if len(columns) == len(required) else None), findings
+            found.append(refused.finding)
+    findings = [replace(finding, file=name, reason=f"{name}: {finding.reason}") for finding in found]
+    if len(columns) < len(required):
+        return None, findings
+    # Columns that only a champion of another model.yaml reads travel on: it has to sit the same exam.
+    others = {column: table[column] for column in table.column_names if column not in columns}
+    return pa.table(columns | others), findings
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """All rows, with the columns that every file has in the same type (those of model.yaml always are)."""
+    shared = set.intersection(*({(field.name, field.type) for field in table.schema} for table in tables))
+    names = [field.name for field in tables[0].schema if (field.name, field.type) in shared]
+    return pa.concat_tables([table.select(names) for table in tables])
 
 
 def _missing(column: str, name: str, spec: Spec) -> Finding:

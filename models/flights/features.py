@@ -25,7 +25,8 @@ def learn_categories(columns: dict[str, list]) -> dict[str, list[str]]:
 
 
 def encode(columns: dict[str, list], categories: dict[str, list[str]]) -> np.ndarray:
-    """Rows x FEATURES, float64. A category that training never saw becomes NaN, which the trees route as missing."""
+    """Rows x FEATURES, float64. A category that training never saw becomes NaN, which the trees route as
+    missing."""
     matrix = np.empty((len(columns[FEATURES[0]]), len(FEATURES)))
     for index, name in enumerate(FEATURES):
         values = columns[name]
