@@ -98,15 +98,6 @@ def delete_endpoint(service: Service, params: Record) -> None:
     endpoint.hosting.run(_delete, endpoint)
 
 
-def set_desired_count(service: Service, endpoint: str, variant: str, count: int) -> None:
-    """For Application Auto Scaling: raises SageMakerError while the endpoint is in progress."""
-    change = {"VariantName": variant, "DesiredInstanceCount": count}
-    service.call(
-        "UpdateEndpointWeightsAndCapacities",
-        {"EndpointName": endpoint, "DesiredWeightsAndCapacities": [change]},
-    )
-
-
 def _delete(endpoint: Endpoint) -> None:
     endpoint.close()
     endpoint.hosting.drop(endpoint)
@@ -171,7 +162,7 @@ def _side(
             desired=variant["InitialInstanceCount"],
             settings=variant,
             containers=resolve(service, model),
-            role=model.get("ExecutionRoleArn"),
+            model=model,
             resolved_at=now(),
         )
         if name in old and "DesiredInstanceCount" not in excluded:

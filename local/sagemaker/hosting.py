@@ -180,7 +180,7 @@ class Endpoint:
         folder = self.service.root / "endpoints" / self.name
         group = f"/aws/sagemaker/Endpoints/{self.name}"
         whose = Whose(group, fleet.variant, f"production variant {fleet.variant}")
-        instance = Instance(self.service, fleet.containers, fleet.role, folder, whose)
+        instance = Instance(self.service, fleet.containers, fleet.model, folder, whose)
         instance.startup_limit = startup_limit(fleet.settings, self.service.host.time_scale)
         return instance
 

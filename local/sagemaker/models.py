@@ -25,7 +25,7 @@ def create_model(service: Service, params: Record) -> Record:
     for resolved in resolve(service, params):
         _check_model_data(service, resolved)
     record = service.store.create("Model", params["ModelName"], params)
-    service.host.emit("SageMaker Model State Change", _named("Model", record), [record["ModelArn"]])
+    service.host.emit("SageMaker Model State Change", _named(service, "Model", record), [record["ModelArn"]])
     return record
 
 
@@ -44,7 +44,9 @@ def create_endpoint_config(service: Service, params: Record) -> Record:
             raise invalid(f"The local SageMaker does not support {feature}.")
     record = service.store.create("EndpointConfig", params["EndpointConfigName"], params)
     arn = record["EndpointConfigArn"]
-    service.host.emit("SageMaker Endpoint Config State Change", _named("EndpointConfig", record), [arn])
+    service.host.emit(
+        "SageMaker Endpoint Config State Change", _named(service, "EndpointConfig", record), [arn]
+    )
     return record
 
 
@@ -108,5 +110,7 @@ def _check_variant(service: Service, variant: Record) -> None:
     service.store.get("Model", variant["ModelName"])
 
 
-def _named(noun: str, record: Record) -> Record:
-    return {f"{noun}Name": record[f"{noun}Name"], f"{noun}Arn": record[f"{noun}Arn"], "Tags": {}}
+def _named(service: Service, noun: str, record: Record) -> Record:
+    """The detail of the event that says a resource was made."""
+    arn = record[f"{noun}Arn"]
+    return {f"{noun}Name": record[f"{noun}Name"], f"{noun}Arn": arn, "Tags": dict(service.store.tags[arn])}

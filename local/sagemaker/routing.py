@@ -36,7 +36,7 @@ class Fleet:
     desired: int  # instances
     settings: Record  # the ProductionVariant of the endpoint configuration
     containers: list[Record]  # the model's, resolved
-    role: str | None
+    model: Record
     resolved_at: datetime
     instances: list[Instance] = field(default_factory=list)
     desired_weight: float | None = None  # until an update of the weights is through

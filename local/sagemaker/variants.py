@@ -4,8 +4,10 @@ The contract is SageMaker's: the image is run with `serve`, finds the model in `
 `GET /ping` with 200 once it can take requests, and `POST /invocations`.
 """
 
+import contextlib
 import http.client
 import io
+import random
 import shutil
 import signal
 import socket
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 PING_INTERVAL, PING_TIMEOUT = 0.1, 2.0  # seconds
 STARTUP_LIMIT, LEAST_STARTUP_LIMIT = 600, 10.0  # seconds: SageMaker's, at its time scale, and ours at least
 STOP_GRACE = 5.0  # seconds
+PORTS = (20_000, 32_000)
 LONGEST_INVOCATION = 60.0  # seconds, SageMaker's limit
 
 
@@ -49,8 +52,8 @@ class Whose(NamedTuple):
 class ContainerServer:
     """One container of an instance."""
 
-    def __init__(self, service: "Service", spec: Record, name: str, base: Path, role: str | None) -> None:
-        self.service, self.spec, self.name, self.base, self.role = service, spec, name, base, role
+    def __init__(self, service: "Service", spec: Record, name: str, base: Path, model: Record) -> None:
+        self.service, self.spec, self.name, self.base, self.model = service, spec, name, base, model
         self.port = 0
         self.pool = ConnectionPool(0)
         self._process = None
@@ -70,10 +73,11 @@ class ContainerServer:
             self.service,
             image,
             self.base,
-            self.role,
+            self.model.get("ExecutionRoleArn"),
             self.spec.get("Environment"),
             # Only this machine: a container that knows the second variable listens nowhere else.
             {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_BIND_TO_HOST": "127.0.0.1"},
+            isolated=self.model.get("EnableNetworkIsolation", False),
         )
         self._process = self.service.processes.start(
             [*image.entrypoint, "serve"], env=variables, cwd=self.base
@@ -123,7 +127,7 @@ class ContainerServer:
         source = model_source(self.spec)
         if source is None:
             return
-        s3 = transfer.client_of_role(self.service, self.role)
+        s3 = transfer.client_of_role(self.service, self.model.get("ExecutionRoleArn"))
         if source["CompressionType"] == "None":
             transfer.download(s3, {"S3DataType": "S3Prefix", "S3Uri": source["S3Uri"]}, folder)
             return
@@ -145,11 +149,13 @@ class ContainerServer:
 class Instance:
     """A model's containers, started and stopped together; several are a pipeline, called in turn.
 
+    containers: the model's, resolved (`models.resolve`). model: its record.
+
     `ready` and `in_flight` belong to the router: it sends requests to ready instances and counts them.
     """
 
     def __init__(
-        self, service: "Service", containers: list[Record], role: str | None, folder: Path, whose: Whose
+        self, service: "Service", containers: list[Record], model: Record, folder: Path, whose: Whose
     ) -> None:
         self.id = f"i-{uuid.uuid4().hex[:17]}"
         self.whose = whose._replace(log_stream=f"{whose.log_stream}/{self.id}")
@@ -163,7 +169,7 @@ class Instance:
                 spec,
                 container_name(spec, place, single),
                 self._folder if single else self._folder / str(place),
-                role,
+                model,
             )
             for place, spec in enumerate(containers, start=1)
         ]
@@ -274,7 +280,7 @@ def wait_until_healthy(instances: Iterable[Instance], closing: threading.Event) 
 def start(service: "Service", name: str, model: Record, base: Path) -> Instance:
     """One instance of a Model that answers /ping, for a batch transform job `name`; the caller stops it."""
     whose = Whose("/aws/sagemaker/TransformJobs", name, f"transform job {name}")
-    instance = Instance(service, resolve(service, model), model.get("ExecutionRoleArn"), base, whose)
+    instance = Instance(service, resolve(service, model), model, base, whose)
     try:
         instance.start()
         wait_until_healthy([instance], threading.Event())
@@ -291,9 +297,12 @@ def _handed_on(headers: Mapping[str, str], answer: Answer) -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on, below those that outgoing connections get, so that none takes it."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _ignore(line: str) -> None:

@@ -114,6 +114,13 @@ class Hosted:
     def update(self, config: str, name: str = "e", **fields: Any) -> None:
         self.call("UpdateEndpoint", {"EndpointName": name, "EndpointConfigName": config, **fields})
 
+    def scale(self, name: str = "e", variant: str = "main", **change: float) -> None:
+        """Change a variant's DesiredInstanceCount or DesiredWeight."""
+        self.call(
+            "UpdateEndpointWeightsAndCapacities",
+            {"EndpointName": name, "DesiredWeightsAndCapacities": [{"VariantName": variant, **change}]},
+        )
+
     def describe(self, name: str = "e") -> dict[str, Any]:
         return self.call("DescribeEndpoint", {"EndpointName": name})
 

@@ -5,6 +5,7 @@ import pytest
 from local.sagemaker.deployment_config import steps
 from local.sagemaker.deployments import Deployment
 from local.sagemaker.service import SageMakerError
+from local.sagemaker.variants import LaunchFailed
 from tests.local.hosted import Hosted, SteadyClient, blue_green, percent, until, variant
 
 DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
@@ -148,6 +149,36 @@ def test_an_alarm_gives_a_rolling_deployment_its_old_instances_back(hosted):
     assert {hosted.invoke()[2] for _ in range(4)} == {b"v1"}
 
 
+def test_a_rollback_that_fails_says_so_and_the_next_update_mends_it(hosted, monkeypatch):
+    for name in ("v1", "v2", "v3"):
+        hosted.generation(name, count=2)
+    hosted.create("v1")
+    rolling = {
+        "RollingUpdatePolicy": {"MaximumBatchSize": percent(50), "WaitIntervalInSeconds": 300},
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]},
+    }
+    endpoint = hosted.hosting.endpoints["e"]
+    with SteadyClient(hosted) as client:
+        hosted.update("v2", DeploymentConfig=rolling)
+        until(lambda: endpoint.router.blue.instances(), lambda blue: len(blue) == 1)
+        until(lambda: endpoint.router.green.instances(), lambda green: len(green) == 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(endpoint, "launch", refuse_to_launch)
+            hosted.host.alarms["errors"] = "ALARM"
+            seen = hosted.settle()
+        assert seen["EndpointStatus"] == "UpdateRollbackFailed"
+        assert "errors. The rollback failed: no capacity" in seen["FailureReason"]
+        hosted.update("v3")
+        seen = hosted.settle()
+    assert (seen["EndpointStatus"], seen["EndpointConfigName"]) == ("InService", "v3")
+    assert not client.failures()
+    until(lambda: hosted.service.processes._running, lambda running: len(running) == 2)
+
+
+def refuse_to_launch(wanted):
+    raise LaunchFailed("no capacity")
+
+
 def test_a_container_that_does_not_start_leaves_the_old_one_in_service(hosted):
     hosted.generation("v1")
     hosted.generation("v2", START="never")
@@ -212,10 +243,7 @@ def test_retained_properties_survive_an_update_and_are_reset_without_it(hosted):
     hosted.generation("v2")
     hosted.generation("v3")
     hosted.create("v1")
-    change = [{"VariantName": "main", "DesiredInstanceCount": 3, "DesiredWeight": 2.0}]
-    hosted.call(
-        "UpdateEndpointWeightsAndCapacities", {"EndpointName": "e", "DesiredWeightsAndCapacities": change}
-    )
+    hosted.scale(DesiredInstanceCount=3, DesiredWeight=2.0)
     hosted.settle()
     hosted.update("v2", RetainAllVariantProperties=True)
     (main,) = hosted.settle()["ProductionVariants"]

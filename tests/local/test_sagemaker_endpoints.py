@@ -10,7 +10,6 @@ import pytest
 from moto import mock_aws
 
 from local.host import AccessDenied
-from local.sagemaker.endpoints import set_desired_count
 from local.sagemaker.service import SageMakerError
 from tests.local.fakes import ACCOUNT, REGION, ROLE
 from tests.local.hosted import IMAGE, Hosted, until, variant
@@ -161,10 +160,7 @@ def test_weights_divide_the_traffic_and_a_target_overrides_them(hosted):
     answers = [hosted.invoke()[2] for _ in range(40)]
     assert answers.count(b"b") == 10
     assert {hosted.invoke(X_Amzn_SageMaker_Target_Variant="b")[2] for _ in range(4)} == {b"b"}
-    change = [{"VariantName": "a", "DesiredWeight": 0.0}]
-    hosted.call(
-        "UpdateEndpointWeightsAndCapacities", {"EndpointName": "e", "DesiredWeightsAndCapacities": change}
-    )
+    hosted.scale(variant="a", DesiredWeight=0.0)
     assert hosted.settle()["ProductionVariants"][0]["CurrentWeight"] == 0.0
     assert {hosted.invoke()[2] for _ in range(8)} == {b"b"}
 
@@ -185,12 +181,12 @@ def test_a_shadow_variant_gets_a_copy_and_never_answers(hosted):
 def test_scaling_starts_and_stops_instances(hosted):
     hosted.generation("v1")
     hosted.create("v1")
-    set_desired_count(hosted.service, "e", "main", 3)
+    hosted.scale(DesiredInstanceCount=3)
     with pytest.raises(SageMakerError, match="Cannot update in-progress endpoint"):
-        set_desired_count(hosted.service, "e", "main", 2)
+        hosted.scale(DesiredInstanceCount=2)
     assert hosted.settle()["ProductionVariants"][0]["CurrentInstanceCount"] == 3
     assert len(pids(hosted, 6)) == 3
-    set_desired_count(hosted.service, "e", "main", 1)
+    hosted.scale(DesiredInstanceCount=1)
     assert hosted.settle()["ProductionVariants"][0]["CurrentInstanceCount"] == 1
     assert len(pids(hosted, 6)) == 1
 
