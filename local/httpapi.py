@@ -1,4 +1,4 @@
-"""SAM's HttpApi: the routes of its OpenAPI body, and request times on the virtual clock."""
+"""SAM's HttpApi: its OpenAPI body's routes, request times on the virtual clock, AWS's answer to a failure."""
 
 import time
 from datetime import UTC, datetime
@@ -25,6 +25,12 @@ def install() -> None:
         import_body(updated, new.get("Body") or {})
         return updated, attributes
 
+    def proxy_response(result: dict[str, Any]) -> tuple[dict | None, str | None]:
+        if result.get("error") and not result.get("throttle"):  # AWS shows a caller nothing of the function
+            return {"statusCode": 500, "body": '{"message":"Internal Server Error"}'}, None
+        return respond(result)
+
+    respond = ministack.replace("proxy_response", proxy_response)
     ministack.add_resource_type(API_TYPE, **(plain | {"create": create, "update": update}))
     ministack.replace(
         "api_time", SimpleNamespace(**(vars(time) | {"time": clock.epoch, "strftime": _strftime}))

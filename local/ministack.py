@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     # the server
     "asgi": ("app", "app", "(scope, receive, send)"),
     "service_handlers": ("app", "SERVICE_HANDLERS", None),
+    "known_services": ("core.router", "_KNOWN_AWS_SERVICE_NAMES", None),
     "request_account": ("core.responses", "set_request_account_id", "(access_key_id: str) -> None"),
     "request_region": ("core.responses", "set_request_region", "(region: str | None) -> None"),
     "access_key": ("core.router", "extract_access_key_id", "(headers: dict, query_params=None) -> str"),
@@ -204,6 +205,11 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     "log_group_arn": ("services.cloudwatch_logs", "_make_group_arn", "(name)"),
     "append_logs": ("services.cloudwatch_logs", "_append_log_events", "(stream, events)"),
     # API Gateway
+    "proxy_response": (
+        "services.lambda_svc",
+        "lambda_execute_result_to_api_proxy_response",
+        "(exec_result: dict) -> tuple[dict | None, str | None]",
+    ),
     "api_time": ("services.apigateway", "time", None),
     "create_route": ("services.apigateway", "_create_route", "(api_id, data)"),
     "create_integration": ("services.apigateway", "_create_integration", "(api_id, data)"),
@@ -328,8 +334,13 @@ def write_logs(group: str, stream: str, events: list[dict[str, Any]]) -> None:
 
 
 def add_service(name: str, handler: Callable[..., Any]) -> None:
-    """handler: async (method, path, headers, body, query) -> (status, headers, body)."""
+    """handler: async (method, path, headers, body, query) -> (status, headers, body).
+
+    A request is routed by the service that its signature names. Left to itself MiniStack would read all of
+    botocore's models at the first unknown name, to learn whether it is a service: 2 s and 400 MB.
+    """
     get("service_handlers")[name] = handler
+    replace("known_services", frozenset({*(get("known_services") or ()), name}))
 
 
 def add_resource_type(

@@ -17,7 +17,11 @@ from tests.local.stack.account import Account, Json, arn, unique, wait_for
 
 def http_api(account: Account) -> tuple[str, str]:
     """(API id, name of a machine in YAML) of a stack as SAM translates an HttpApi and a DefinitionUri."""
-    function = account.function("def handler(e, c): return e['requestContext']")
+    function = account.function("""
+        def handler(event, context):
+            if event["pathParameters"]["model"] == "broken": raise ValueError("secret")
+            return event["requestContext"]
+    """)
     uri = f"arn:aws:apigateway:{stack.REGION}:lambda:path/2015-03-31/functions/{function}/invocations"
     integration = {"type": "aws_proxy", "httpMethod": "POST", "payloadFormatVersion": "2.0", "uri": uri}
     operation = {"x-amazon-apigateway-integration": integration, "security": [{"AWS_IAM": []}]}
@@ -79,6 +83,7 @@ def test_an_http_api_has_its_bodys_routes_and_asks_for_a_signature(
         urllib.request.urlopen(f"{running.api_url}/models/flights")
     assert refused.value.code == 403
     assert running.api("GET", "/elsewhere")[0] == 404
+    assert running.api("GET", "/models/broken") == (500, {"message": "Internal Server Error"})
     assert account.run(arn("states", f"stateMachine:{machine}"))["output"] == '"substituted"'
 
 
