@@ -219,6 +219,15 @@ def _instrumented(invoke: Callable[[str, Any], Any], result: Result) -> Iterator
             result.rules.add((_current_state.get(), f"Catch {rules.index(rule)}"))
         return rule
 
+    def is_chosen(rule: dict[str, Any], data: Any, context: dict[str, Any]) -> bool:
+        """AWS fails a Condition that is not a boolean; MiniStack takes what counts as true."""
+        verdict = interpreter._apply_jsonata_template(rule["Condition"], data, context)
+        if not isinstance(verdict, bool):
+            raise interpreter._ExecutionError(
+                "States.QueryEvaluationError", f"{rule['Condition']}: {verdict!r}"
+            )
+        return verdict
+
     class Clock:
         """`time` as the interpreter uses it."""
 
@@ -233,6 +242,7 @@ def _instrumented(invoke: Callable[[str, Any], Any], result: Result) -> Iterator
     replaced |= {
         "_invoke_resource": invoke,
         "_invoke_resource_with_timeout": lambda resource, arguments, timeout: invoke(resource, arguments),
+        "_evaluate_jsonata_choice_rule": is_chosen,
         "_find_matching_retrier": find_retrier,
         "_find_matching_catcher": find_catcher,
         "_SFN_WAIT_SCALE": 1.0,

@@ -4,13 +4,13 @@ botocore's own validator checks types, required members and the least lengths; s
 greatest, enumerations and patterns.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
+from local.sagemaker.shapes import pattern
 from tests.lint_integrations import sdk_name
 
 
@@ -47,16 +47,9 @@ def _bounds(shape: Shape, value: Any, path: str) -> Iterator[str]:
     elif shape.type_name == "string":
         if limits.get("enum") and value not in limits["enum"]:
             yield f"{path}: {value!r} is none of {', '.join(limits['enum'])}"
-        if "pattern" in limits and not _matches(limits["pattern"], value):
+        expected = pattern(limits["pattern"]) if "pattern" in limits else None
+        if expected and not expected.fullmatch(value):
             yield f"{path}: {value!r} does not match {limits['pattern']}"
     size = value if isinstance(value, int | float) else len(value) if hasattr(value, "__len__") else None
     if size is not None and "max" in limits and size > limits["max"]:
         yield f"{path}: {value!r} is more than {limits['max']}"
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Java's pattern, as Python has it; one that Python cannot compile is taken as matched."""
-    try:
-        return re.search(re.sub(r"\\p\{(\w+)\}", r"\\w", pattern), text) is not None
-    except re.error:
-        return True
