@@ -1,0 +1,246 @@
+"""The monitor machine's handlers: windows by the event's time, rows counted exactly while they are few, each
+cause answered once."""
+
+import base64
+import json
+
+import pytest
+from evergreen import capture, times
+from evergreen.errors import EventInvalid
+from monitor import pick_window, record_failure, record_window
+
+from tests.unit import world
+from tests.unit.world import execution, kinds
+
+
+@pytest.fixture(autouse=True)
+def flights(ledger, executions):
+    world.onboard(ledger)
+    world.champion(ledger)
+
+
+def line(at, data='{"origin": "JFK"}', kind="application/jsonlines", encoding="JSON"):
+    return json.dumps(
+        {
+            "captureData": {
+                "endpointInput": {
+                    "observedContentType": kind,
+                    "mode": "INPUT",
+                    "data": data,
+                    "encoding": encoding,
+                }
+            },
+            "eventMetadata": {"eventId": "e", "inferenceTime": at},
+            "eventVersion": "0",
+        }
+    )
+
+
+def captured(bucket, at, rows=1):
+    hour = times.hour_path(times.parse(at))
+    name = at.replace(":", "-")
+    data = "\n".join(['{"origin": "JFK"}'] * rows)
+    bucket.put(f"capture/evergreen-flights/main/{hour}/{name}.jsonl", line(at, data))
+
+
+def scheduled(at="2013-04-08T00:00:00Z"):
+    return {
+        "source": "evergreen.schedule",
+        "detail-type": "MonitoringScheduled",
+        "time": at,
+        "detail": {"model": "flights", "at": at},
+    }
+
+
+def asked(start, end, id="event-9"):
+    return {
+        "source": "program",
+        "detail-type": "MonitoringRequested",
+        "time": "2013-05-01T00:00:00Z",
+        "id": id,
+        "account": "123456789012",
+        "detail": {"model": "flights", "window": {"start": start, "end": end}},
+    }
+
+
+def pick(event, name="one"):
+    return pick_window.handler({"event": event, "execution": execution(name, "monitor")}, None)
+
+
+def test_a_scheduled_window_ends_at_the_scheduled_time(bucket, ledger):
+    for day, rows in ((31, 50), (1, 4), (5, 6), (8, 50)):
+        month = 3 if day == 31 else 4
+        captured(bucket, f"2013-{month:02}-{day:02}T10:00:00Z", rows)
+    bucket.put("labels/flights/2013/03/31/09/early.jsonl", "{}")
+    bucket.put("labels/flights/2013/04/02/09/a.jsonl", "{}")
+    bucket.put("labels/flights/2013/05/02/09/late.jsonl", "{}")
+    plan = pick(scheduled())
+    assert (plan["status"], plan["rows"]) == ("Ready", 10)
+    assert plan["window"] == {"start": "2013-04-01T00:00:00Z", "end": "2013-04-08T00:00:00Z"}
+    prefix, *files = bucket.json(plan["capture"])
+    assert prefix == {"prefix": "s3://bucket/capture/evergreen-flights/main/"}
+    assert [name[:13] for name in files] == ["2013/04/01/10", "2013/04/05/10"]
+    assert bucket.json(plan["labels"])[1:] == ["2013/04/02/09/a.jsonl", "2013/05/02/09/late.jsonl"]
+    assert plan["baseline"].startswith("s3://bucket/runs/")
+    assert ledger.need("flights", f"WINDOW#{plan['key']}")["status"] == "Analyzing"
+
+
+def test_no_data_and_too_few_rows_say_so_with_the_counts(bucket, ledger):
+    plan = pick(scheduled())
+    assert plan["status"] == "NoData"
+    captured(bucket, "2013-04-10T10:00:00Z", 9)
+    plan = pick(scheduled("2013-04-15T00:00:00Z"), "two")
+    assert plan["status"] == "TooFewRows"
+    assert plan["reason"] == "9 captured rows are fewer than monitor.min_rows, 10"
+    assert [row["status"] for row in kinds(ledger, "WindowAnalyzed")] == ["NoData", "TooFewRows"]
+
+
+def test_a_window_begins_no_earlier_than_its_champion(bucket, ledger):
+    world.champion(ledger, promoted_at="2013-04-03T12:00:00Z")
+    captured(bucket, "2013-04-02T10:00:00Z", 50)
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    plan = pick(scheduled())
+    assert plan["window"]["start"] == "2013-04-03T12:00:00Z"
+    assert len(bucket.json(plan["capture"])) == 2
+
+
+def test_a_window_on_demand_is_taken_as_it_is(bucket):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    captured(bucket, "2013-04-04T10:30:00Z", 20)
+    plan = pick(asked("2013-04-04T10:15:00Z", "2013-04-04T11:00:00+00:00"))
+    assert plan["window"] == {"start": "2013-04-04T10:15:00Z", "end": "2013-04-04T11:00:00Z"}
+    assert plan["rows"] == 20
+    with pytest.raises(EventInvalid, match="is not before its end"):
+        pick(asked("2013-04-04T11:00:00Z", "2013-04-04T10:00:00Z"))
+    with pytest.raises(EventInvalid, match="needs start and end"):
+        pick(asked("yesterday", "today"))
+
+
+def test_the_same_event_five_times_is_one_analysis(bucket, executions):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    executions.add(execution("0", "monitor"))
+    plans = [pick(scheduled(), str(number)) for number in range(5)]
+    assert [plan["status"] for plan in plans] == ["Ready"] + ["Dropped"] * 4
+
+
+def test_the_same_event_again_after_it_was_answered_is_dropped(bucket):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    plan = pick(scheduled())
+    recorded(bucket, plan)
+    again = pick(scheduled(), "late")
+    assert again["status"] == "Dropped"
+    assert "was answered already" in again["reason"]
+
+
+def test_a_window_is_analysed_again_on_demand_but_not_twice_at_once(bucket, executions):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    executions.add(execution("one", "monitor"))
+    first = pick(scheduled())
+    edges = first["window"]["start"], first["window"]["end"]
+    assert "is being analysed" in pick(asked(*edges), "two")["reason"]
+    executions.clear()  # the first one died
+    again = pick(asked(*edges, id="event-10"), "three")
+    assert again["status"] == "Ready"
+    assert again["name"] != first["name"]  # another job's name
+
+
+@pytest.mark.parametrize("rows", [0, 5, 20])
+def test_killed_after_its_side_effect_and_retried_it_gives_the_same_answer(bucket, ledger, rows):
+    if rows:
+        captured(bucket, "2013-04-04T10:00:00Z", rows)
+    first = pick(scheduled())
+    assert pick(scheduled()) == first
+    key = "WINDOW#20130401T000000Z_20130408T000000Z"
+    assert ledger.need("flights", key)["status"] == ("Analyzing" if rows == 20 else first["status"])
+    assert len(kinds(ledger, "WindowAnalyzed")) == (0 if rows == 20 else 1)
+
+
+def test_without_a_champion_there_is_no_data(ledger):
+    world.onboard(ledger)
+    ledger.commit(world.put("ghosts", "SPEC", ledger.get("flights", "SPEC")))
+    event = scheduled()
+    event["detail"]["model"] = "ghosts"
+    assert pick(event)["reason"] == "ghosts has no champion in service"
+
+
+@pytest.mark.parametrize(
+    ("captured_line", "rows"),
+    [
+        (line("2013-04-01T00:00:00Z"), 1),
+        (line("2013-04-02T00:00:00Z"), 0),  # the end is not in the window
+        (line("2013-04-01T01:00:00Z", '{"a": 1}\n\n{"a": 2}\n'), 2),
+        (line("2013-04-01T01:00:00Z", '{"instances": [{}, {}, {}]}', "application/json"), 3),
+        (line("2013-04-01T01:00:00Z", '{"a": 1}', "application/json"), 1),
+        (line("2013-04-01T01:00:00Z", "1,2\n3,4\n", "text/csv", "CSV"), 2),
+        (line("2013-04-01T01:00:00Z", base64.b64encode(b"1,2\n3,4").decode(), "text/csv", "BASE64"), 2),
+        (line("2013-04-01T01:00:00Z", "%%%", "text/csv", "BASE64"), 0),
+        ('{"captureData": ', 0),
+        ("[]", 0),
+        ("", 0),
+    ],
+)
+def test_rows_of_a_line(captured_line, rows):
+    start, end = times.parse("2013-04-01T00:00:00Z"), times.parse("2013-04-02T00:00:00Z")
+    assert capture.rows_of(captured_line.encode(), start, end) == rows
+
+
+DRIFT = {
+    "feature_name": "origin",
+    "constraint_check_type": "baseline_drift_check",
+    "description": "d",
+    "value": 0.3,
+}
+LOSS = {"feature_name": "log_loss", "constraint_check_type": "model_quality_check", "description": "worse"}
+
+
+def recorded(bucket, plan, violations=(), name="one"):
+    analysis = {
+        "status": "Completed",
+        "rows": 20,
+        "labelled": 18,
+        "violations": list(violations),
+        "features": {"origin": {"distance": 0.3}},
+        "quality": {"log_loss": {"value": 0.5, "low": 0.4, "high": 0.6, "baseline": 0.4}},
+    }
+    bucket.put(plan["output"].removeprefix("s3://bucket/") + "analysis.json", analysis)
+    return record_window.handler({"plan": plan, "execution": execution(name, "monitor")}, None)
+
+
+def test_a_verdict_is_recorded_once_with_what_matters_first(bucket, ledger, capsys):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    plan = pick(scheduled())
+    verdicts = [recorded(bucket, plan, [DRIFT, LOSS]) for _ in range(2)]
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0]["violations"] == 2
+    assert [v["feature_name"] for v in verdicts[0]["top"]] == ["log_loss", "origin"]
+    assert len(kinds(ledger, "WindowAnalyzed")) == 1
+    assert ledger.need("flights", f"WINDOW#{plan['key']}")["labelled"] == 18
+    emitted = [json.loads(text) for text in capsys.readouterr().out.splitlines() if "_aws" in text]
+    assert {"Model": "flights", "Feature": "origin"}.items() <= emitted[1].items()
+    assert emitted[0]["Quality_log_loss"] == [0.5]
+
+
+def test_findings_tell_signals_apart(bucket, executions):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    first = pick(scheduled())
+    drift = recorded(bucket, first, [DRIFT])["signal"]
+    again = pick(asked(first["window"]["start"], first["window"]["end"]), "two")
+    assert recorded(bucket, again, [DRIFT], "two")["signal"] == drift
+    more = pick(asked(first["window"]["start"], first["window"]["end"], "event-11"), "three")
+    assert recorded(bucket, more, [DRIFT, LOSS], "three")["signal"] != drift
+
+
+def test_a_failed_analysis_is_told_and_leaves_the_window_open(bucket, ledger):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    plan = pick(scheduled())
+    error = {
+        "Error": "States.TaskFailed",
+        "Cause": json.dumps(
+            {"ProcessingJobName": "j", "ProcessingJobStatus": "Failed", "ExitMessage": "no baseline"}
+        ),
+    }
+    failure = {"plan": plan, "error": error, "execution": execution("one", "monitor")}
+    reason = record_failure.handler(failure, None)["reason"]
+    assert reason.startswith("ProcessingJob j failed: no baseline (logs: /aws/sagemaker/ProcessingJobs")
+    assert ledger.need("flights", f"WINDOW#{plan['key']}")["status"] == "Failed"
+    assert pick(asked(plan["window"]["start"], plan["window"]["end"]), "two")["status"] == "Ready"
