@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,49 +34,66 @@ class JobFailed(Exception):
     """A Transform job ended in anything but Completed; the text has its FailureReason."""
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Where the comparison runs: the account's clients, the bucket, and the role that jobs have."""
+
+    sagemaker: Any
+    s3: Any
+    bucket: str
+    role_arn: str
+
+
 def compare(
-    sagemaker: Any, s3: Any, bucket: str, models: Sequence[str], start: datetime, end: datetime
-) -> dict[str, np.ndarray]:
-    """What each SageMaker model gives the flights of [start, end): probabilities in the flights' order."""
+    bench: Bench, deployments: Sequence[str], prefix: str, start: datetime, end: datetime
+) -> list[np.ndarray]:
+    """What each deployed model says of the flights of [start, end): probabilities, in the flights' order.
+
+    `prefix` is where the rows and the answers go. Raises JobFailed.
+    """
     rows = flights.rows(start, end)
     body = "".join(json.dumps(row) + "\n" for row in instances(rows)).encode()
-    prefix = f"compare/{start:%Y%m%d}-{end:%Y%m%d}"
-    s3.put_object(Bucket=bucket, Key=f"{prefix}/input/rows.jsonl", Body=body)
-    jobs = {model: start_job(sagemaker, bucket, prefix, model) for model in models}
-    found = {}
-    for model, job in jobs.items():
-        await_job(sagemaker, job)
-        output = s3.get_object(Bucket=bucket, Key=f"{prefix}/{model}/rows.jsonl.out")["Body"].read()
-        found[model] = np.array(
-            [json.loads(line)["probability"] for line in output.splitlines() if line.strip()]
-        )
-        if len(found[model]) != rows.num_rows:
-            raise JobFailed(f"{job} answered {len(found[model])} of {rows.num_rows} rows")
-    return found
+    bench.s3.put_object(Bucket=bench.bucket, Key=f"{prefix}/input/rows.jsonl", Body=body)
+    names = [start_job(bench, deployment, prefix) for deployment in deployments]
+    return [answers(bench, name, prefix, rows.num_rows) for name in names]
 
 
-def start_job(sagemaker: Any, bucket: str, prefix: str, model: str) -> str:
-    name = f"{model}-compare"
-    sagemaker.create_transform_job(
+def start_job(bench: Bench, deployment: str, prefix: str) -> str:
+    """The package that a deployment serves, as a model of its own under the jobs' role, in a Transform job."""
+    served = bench.sagemaker.describe_model(ModelName=deployment)["PrimaryContainer"]["ModelPackageName"]
+    name = f"{deployment}-compared"
+    bench.sagemaker.create_model(
+        ModelName=name, ExecutionRoleArn=bench.role_arn, PrimaryContainer={"ModelPackageName": served}
+    )
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bench.bucket}/{prefix}/input/"}
+    bench.sagemaker.create_transform_job(
         TransformJobName=name,
-        ModelName=model,
+        ModelName=name,
         BatchStrategy="MultiRecord",
         MaxPayloadInMB=2,
         TransformInput={
-            "DataSource": {
-                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/{prefix}/input/"}
-            },
+            "DataSource": {"S3DataSource": source},
             "ContentType": "application/jsonlines",
             "SplitType": "Line",
         },
         TransformOutput={
-            "S3OutputPath": f"s3://{bucket}/{prefix}/{model}",
+            "S3OutputPath": f"s3://{bench.bucket}/{prefix}/{name}",
             "Accept": "application/jsonlines",
             "AssembleWith": "Line",
         },
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
     return name
+
+
+def answers(bench: Bench, name: str, prefix: str, rows: int) -> np.ndarray:
+    """The probabilities that a job has written, one for each row."""
+    await_job(bench.sagemaker, name)
+    body = bench.s3.get_object(Bucket=bench.bucket, Key=f"{prefix}/{name}/rows.jsonl.out")["Body"].read()
+    found = np.array([json.loads(line)["probability"] for line in body.splitlines() if line.strip()])
+    if len(found) != rows:
+        raise JobFailed(f"{name} answered {len(found)} of {rows} rows")
+    return found
 
 
 def await_job(sagemaker: Any, name: str) -> None:

@@ -243,16 +243,17 @@ class Loop:
         return found
 
     def compare(self, champions: list[dict], windows: list[dict], start: datetime, end: datetime) -> dict:
-        client, bucket = self.stack.client, self.stack.outputs["Bucket"]
-        old, new = (champion["deployment"] for champion in champions)
-        scores = compare.compare(client("sagemaker"), client("s3"), bucket, (old, new), start, end)
+        client, outputs = self.stack.client, self.stack.outputs
+        bench = compare.Bench(client("sagemaker"), client("s3"), outputs["Bucket"], outputs["JobRoleArn"])
+        prefix = f"runs/{champions[-1]['run']}/comparison"
+        old, new = compare.compare(bench, [c["deployment"] for c in champions], prefix, start, end)
         rows = flights.rows(start, end)
         spans = [
             (w["start"], w["end"]) for w in windows if start <= when(w["start"]) and when(w["end"]) <= end
         ]
         return {
-            "before_after": compare.figures(scores[old], scores[new], rows["late"].to_numpy(), start, end),
-            "weeks": compare.weeks(rows, scores[old], scores[new], spans),
+            "before_after": compare.figures(old, new, rows["late"].to_numpy(), start, end),
+            "weeks": compare.weeks(rows, old, new, spans),
         }
 
     def tell(self, kept: dict) -> None:
