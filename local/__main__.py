@@ -43,9 +43,11 @@ def _up(port: int | None, time_scale: float) -> int:
         with stack.running(port=port, time_scale=time_scale, progress=_say) as running:
             _say("ready")
             _describe(running)
-            code = running.process.wait()
-            print(f"error: the local stack ended with {code}; see {running.log}", file=sys.stderr)
-            return 1
+            if code := running.process.wait():
+                print(f"error: the local stack ended with {code}; see {running.log}", file=sys.stderr)
+            else:
+                _say("stopped from outside")
+            return 1 if code else 0
     except KeyboardInterrupt:
         _say("stopped")
         return 0

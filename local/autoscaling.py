@@ -133,6 +133,16 @@ class AutoScaling:
             f"arn:aws:application-autoscaling:{self.host.region}:{self.host.account}:scalable-target/{digest}"
         )
 
+    def authorize(self, headers: dict, name: str, params: dict[str, Any]) -> None:
+        """Asks the caller's policies, with Auto Scaling's own condition keys. Raises AccessDenied."""
+        identity = params.get("ResourceId")
+        resource = self.arn(identity) if identity and not name.startswith("Describe") else "*"
+        keys = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+        context = {f"application-autoscaling:{key}": params[m] for key, m in keys.items() if m in params}
+        with ministack.scope(self.host.account, self.host.region):
+            key, action = ministack.get("access_key")(headers), f"application-autoscaling:{name}"
+            ministack.authorize(key, self.host.region, action, resource, context)
+
     def variant(self, identity: str) -> dict[str, Any]:
         """The description of a variant by its resource id, endpoint/<name>/variant/<name>."""
         try:
@@ -224,9 +234,7 @@ def _answer(scaling: AutoScaling, headers: dict, body: bytes) -> tuple[int, dict
     json_type = {"Content-Type": "application/x-amz-json-1.1"}
     try:
         params = json.loads(body or b"{}")
-        identity = params.get("ResourceId")
-        resource = scaling.arn(identity) if identity and not name.startswith("Describe") else "*"
-        scaling.host.authorize(headers, f"application-autoscaling:{name}", resource)
+        scaling.authorize(headers, name, params)
         return 200, json_type, json.dumps(scaling.call(name, params)).encode()
     except AccessDenied as error:
         code, message = "AccessDeniedException", str(error)

@@ -119,8 +119,10 @@ class Sender:
         queue = (delivery.target.get("DeadLetterConfig") or {}).get("Arn")
         if not queue:
             return
-        if not ministack.get("queue_allows")(queue, delivery.service, delivery.source_arn, self.host.account):
-            log.warning("the dead-letter queue %s does not allow %s to send to it", queue, delivery.service)
+        try:
+            self.require_queue(queue)
+        except NotDelivered as error:
+            log.warning("the dead-letter queue %s takes nothing: %s", queue, error.args[1])
             return
         source = "SCHEDULE_ARN" if delivery.service.startswith("scheduler") else "RULE_ARN"
         attributes = {
@@ -141,6 +143,14 @@ class Sender:
         send = self.host.client("sqs").send_message
         arguments = {"QueueUrl": url, "MessageBody": payload, "MessageAttributes": typed}
         threading.Thread(target=send, kwargs=arguments, daemon=True).start()
+
+    def require_queue(self, arn: str) -> None:
+        """EventBridge sends as a service that the queue must allow, Scheduler as the role of its target."""
+        delivery = _delivery.get()
+        if delivery.service.startswith("scheduler"):
+            self.require_role("sqs:SendMessage", arn)
+        elif not ministack.get("queue_allows")(arn, delivery.service, delivery.source_arn, self.host.account):
+            raise NotDelivered("NO_PERMISSIONS", f"The policy of {arn} does not allow {delivery.service}")
 
     def require_role(self, action: str, arn: str) -> None:
         """The target's own role must allow the call, and must trust the service."""
@@ -183,11 +193,9 @@ class Sender:
         ministack.get("publish")(arn, payload)
 
     def to_queue(self, spec: Any, arn: str, payload: str, parameters: dict | None) -> None:
-        delivery = _delivery.get()
         if ministack.get("queue")(arn) is None:
             raise NotDelivered("NO_RESOURCE", f"The queue {arn} does not exist")
-        if not ministack.get("queue_allows")(arn, delivery.service, delivery.source_arn, self.host.account):
-            raise NotDelivered("NO_PERMISSIONS", f"The policy of {arn} does not allow {delivery.service}")
+        self.require_queue(arn)
         self.deliver_to_queue(spec, payload, parameters)
 
 

@@ -95,7 +95,7 @@ class Machines:
 
     def credentials(self, task: Task) -> dict[str, str]:
         try:
-            return ministack.role_credentials(task.role, task.execution["name"][:64], "states.amazonaws.com")
+            return ministack.role_credentials(task.role, "StepFunctions", "states.amazonaws.com")
         except AccessDenied as error:
             raise failure("States.Runtime", f"{task.state}: {error}") from None
 

@@ -5,7 +5,6 @@ that local/stack.py sets before the first import, because MiniStack reads its ow
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -133,14 +132,17 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"), format="%(asctime)s %(name)s %(message)s")
     port = int(os.environ["GATEWAY_PORT"])
     _end_with_parent(int(os.environ["EVERGREEN_PARENT"]))
-    application, close = build(Path(os.environ["EVERGREEN_ROOT"]), port)
+    root, code = Path(os.environ["EVERGREEN_ROOT"]), 0
+    application, close = build(root, port)
     try:
         asyncio.run(_serve(application, port))
+    except Exception:
+        log.exception("the local stack fails")
+        code = 1
     finally:
         close()
-        with contextlib.suppress(OSError):
-            Path(os.environ["EVERGREEN_ROOT"], "server.pid").unlink()
-        os._exit(0)  # MiniStack's threads may wait for ever
+        (root / "server.pid").unlink(missing_ok=True)
+    os._exit(code)  # MiniStack's threads may wait for ever
 
 
 if __name__ == "__main__":

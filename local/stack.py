@@ -6,6 +6,7 @@ with stack.running() as running:
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -217,6 +218,8 @@ def _free_port(wanted: int | None) -> int:
     Any is one below those that the system gives to clients, so that none of them takes it before the server
     does.
     """
+    if wanted is not None and not 0 <= wanted < 65536:
+        raise StackError(f"{wanted} is not a port: give one from 1 to 65535")
     anywhere = random.sample(range(20_000, 32_000), 20)
     candidates = {None: [DEFAULT_PORT, *anywhere], 0: anywhere}.get(wanted, [wanted])
     for port in candidates:
@@ -265,14 +268,18 @@ def deploy_template(
 
 
 def build(project: Path, progress: Progress) -> None:
-    """sam build, skipped where its inputs are what they were at the last one."""
-    digest = _digest(project)
-    marker = project / ".aws-sam" / "inputs.sha256"
-    if marker.exists() and marker.read_text() == digest:
-        return
-    progress("sam build")
-    _sam(["build"], project, {})
-    marker.write_text(digest)
+    """sam build, skipped where its inputs are what they were at the last one. One at a time in a folder."""
+    folder = project / ".aws-sam"
+    folder.mkdir(exist_ok=True)
+    with (folder / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        marker, digest = folder / "inputs.sha256", _digest(project)
+        if marker.exists() and marker.read_text() == digest and (folder / "build" / "template.yaml").exists():
+            return
+        progress("sam build")
+        marker.unlink(missing_ok=True)
+        _sam(["build"], project, {})
+        marker.write_text(digest)
 
 
 def _digest(project: Path) -> str:
@@ -296,7 +303,7 @@ def _sam(arguments: list[str], project: Path, environment: dict[str, str]) -> No
     result = subprocess.run(
         [sam, *arguments],
         cwd=project,
-        env=inherited | environment | {"SAM_CLI_TELEMETRY": "0"},
+        env=inherited | environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

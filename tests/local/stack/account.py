@@ -119,10 +119,11 @@ class Account:
         name = unique("queue")
         sqs = self.client("sqs")
         url = sqs.create_queue(QueueName=name)["QueueUrl"]
-        principal = {"Service": [f"{service}.amazonaws.com" for service in services]}
-        statement = {**allow("sqs:SendMessage", arn("sqs", name)), "Principal": principal}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        if services:
+            principal = {"Service": [f"{service}.amazonaws.com" for service in services]}
+            statement = {**allow("sqs:SendMessage", arn("sqs", name)), "Principal": principal}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         return arn("sqs", name), url
 
     def messages(self, url: str, count: int = 1, seconds: float = 15) -> list[Json]:

@@ -57,7 +57,7 @@ def test_a_rate_without_a_start_fires_at_once(account: Account, running: stack.S
 
 
 def test_a_schedule_that_may_not_start_its_target_is_buried(account: Account, running: stack.Stack) -> None:
-    dead, url = account.queue("scheduler")
+    dead, url = account.queue()
     name = unique("schedule")
     account.client("scheduler").create_schedule(
         Name=name,
@@ -65,7 +65,7 @@ def test_a_schedule_that_may_not_start_its_target_is_buried(account: Account, ru
         FlexibleTimeWindow={"Mode": "OFF"},
         Target={
             "Arn": account.machine({"A": PASS}),
-            "RoleArn": account.role("scheduler"),
+            "RoleArn": account.role("scheduler", allow("sqs:SendMessage", dead)),
             "DeadLetterConfig": {"Arn": dead},
         },
     )
