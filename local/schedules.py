@@ -39,7 +39,6 @@ def install(host: Machine) -> None:
     clock.after_move(scheduler.catch_up)
     ministack.replace("scheduler_now", clock.epoch)
     ministack.replace("start_scheduler", scheduler.start)
-    _install_group_permissions()
 
 
 class Scheduler:
@@ -204,18 +203,3 @@ def _following(schedule: dict[str, Any], moment: float) -> float:
 def _bounded(schedule: dict[str, Any], moment: float) -> float:
     end = delivery._epoch(schedule.get("EndDate"))
     return float("inf") if end and moment > end else moment
-
-
-def _install_group_permissions() -> None:
-    """A schedule's ARN holds its group, which a request names in its body or query."""
-
-    def resource(
-        service: str, method: str, path: str, headers: dict, body: bytes, query: dict, *rest: str
-    ) -> str:
-        arn = find(service, method, path, headers, body, query, *rest)
-        if service == "scheduler" and ":schedule/default/" in arn:
-            group = json.loads(body or b"{}").get("GroupName") or (query.get("groupName") or [None])[0]
-            return arn.replace(":schedule/default/", f":schedule/{group or 'default'}/")
-        return arn
-
-    find = ministack.replace("resource_of_request", resource)

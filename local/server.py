@@ -18,7 +18,18 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import alarms, autoscaling, clock, delivery, executor, httpapi, machines, ministack, schedules
+from local import (
+    alarms,
+    autoscaling,
+    clock,
+    delivery,
+    executor,
+    httpapi,
+    machines,
+    ministack,
+    permissions,
+    schedules,
+)
 from local.lambdas import Pool
 from local.machine import Machine
 from local.sagemaker.runtime import handle_invoke
@@ -38,6 +49,7 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     pool = Pool(root / "lambda")
     service = Service(host, root / "sagemaker")
     executor.install(pool, url)
+    permissions.install()
     machines.install(host, service)
     delivery.install(host)
     schedules.install(host)
@@ -45,9 +57,6 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     httpapi.install()
     autoscaling.install(host, service)
     ministack.add_service("sagemaker", _sagemaker(service))
-    # Nothing leaves the machine: policies that ask for TLS (aws:SecureTransport) find it.
-    pin_origin = ministack.get("request_origin")
-    ministack.replace("request_origin", lambda address, secure: pin_origin(address, True))
     clock.before_move(service.flush_capture)
 
     def close() -> None:

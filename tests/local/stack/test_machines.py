@@ -34,6 +34,27 @@ def test_a_machine_may_do_what_its_role_may(account: Account) -> None:
     assert "ModelPackageGroupArn" in account.task("aws-sdk:sagemaker:createModelPackageGroup", group, granted)
 
 
+def test_every_alarm_that_a_call_names_is_asked_for(account: Account) -> None:
+    ours = allow("cloudwatch:DeleteAlarms", arn("cloudwatch", "alarm:evergreen-*"))
+    names = {"AlarmNames": ["evergreen-a-errors", "evergreen-a-latency"]}
+    assert account.task("aws-sdk:cloudwatch:deleteAlarms", names, ours) == {}
+    names["AlarmNames"].append("theirs")
+    assert (
+        account.task("aws-sdk:cloudwatch:deleteAlarms", names, ours)["Error"]
+        == "CloudWatch.CloudWatchException"
+    )
+
+
+def test_a_schedules_group_is_part_of_what_is_asked_for(account: Account) -> None:
+    group, name = unique("group"), unique("schedule")
+    account.client("scheduler").create_schedule_group(Name=group)
+    statements = [allow("scheduler:GetSchedule", arn("scheduler", f"schedule/{group}/*"))]
+    missing = account.task("aws-sdk:scheduler:getSchedule", {"GroupName": group, "Name": name}, *statements)
+    assert missing["Error"] == "Scheduler.ResourceNotFoundException"
+    refused = account.task("aws-sdk:scheduler:getSchedule", {"Name": name}, *statements)
+    assert refused["Error"] == "Scheduler.SchedulerException"
+
+
 def test_a_role_that_does_not_trust_step_functions_is_refused(account: Account) -> None:
     sfn = account.client("stepfunctions")
     definition = {
