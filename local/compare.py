@@ -59,7 +59,7 @@ def compare(
 
 
 def start_job(bench: Bench, deployment: str, prefix: str) -> str:
-    """The package that a deployment serves, as a model of its own under the jobs' role, in a Transform job."""
+    """A Transform job of the package that a deployment serves, as a model of its own under the jobs' role."""
     served = bench.sagemaker.describe_model(ModelName=deployment)["PrimaryContainer"]["ModelPackageName"]
     name = f"{deployment}-compared"
     bench.sagemaker.create_model(
