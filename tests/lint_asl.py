@@ -30,7 +30,7 @@ _STRINGS = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'')
 _VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
 _BOUND = re.compile(r"\$([A-Za-z_]\w*)\s*:=|function\s*\(([^)]*)\)|[@#]\$([A-Za-z_]\w*)")
 
-Path_ = tuple[str | int, ...]
+NodePath = tuple[str | int, ...]
 
 
 class Finding(NamedTuple):
@@ -51,9 +51,9 @@ class Machine:
     file: str
     name: str
     definition: dict[str, Any]
-    lines: Mapping[Path_, int] = field(repr=False)
+    lines: Mapping[NodePath, int] = field(repr=False)
 
-    def line(self, path: Path_) -> int:
+    def line(self, path: NodePath) -> int:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -79,7 +79,7 @@ def sample_value(name: str) -> str:
 def load(file: Path) -> Machine:
     """The machine in a `.asl.yaml` file, each `${Name}` replaced by `sample_value`."""
     text = SUBSTITUTION.sub(lambda found: sample_value(found.group(1)), file.read_text())
-    lines: dict[Path_, int] = {}
+    lines: dict[NodePath, int] = {}
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -95,7 +95,7 @@ def load_all() -> list[Machine]:
     return [load(file) for file in sorted(MACHINES.glob("*.asl.yaml"))]
 
 
-def _note_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
+def _note_lines(node: yaml.Node, path: NodePath, lines: dict[NodePath, int]) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -109,7 +109,7 @@ def _note_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
 # Walking a machine
 
 
-def scopes(definition: dict[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
+def scopes(definition: dict[str, Any], path: NodePath = ()) -> Iterator[tuple[NodePath, dict[str, Any]]]:
     """The machine and each sub-machine (Map's processor, Parallel's branches), with their paths."""
     yield path, definition
     for name, state in definition.get("States", {}).items():
@@ -120,7 +120,7 @@ def scopes(definition: dict[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_
             yield from scopes(branch, (*at, "Branches", place))
 
 
-def states(definition: dict[str, Any]) -> Iterator[tuple[Path_, str, dict[str, Any]]]:
+def states(definition: dict[str, Any]) -> Iterator[tuple[NodePath, str, dict[str, Any]]]:
     for path, scope in scopes(definition):
         for name, state in scope["States"].items():
             yield (*path, "States", name), name, state
@@ -143,7 +143,7 @@ def reachable(scope: dict[str, Any], start: str) -> set[str]:
     return seen
 
 
-def expressions(node: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def expressions(node: Any, path: NodePath = ()) -> Iterator[tuple[NodePath, str]]:
     """Every string that holds a JSONata marker, with its path."""
     if isinstance(node, Mapping):
         for key, value in node.items():
@@ -170,7 +170,7 @@ def check(machine: Machine) -> list[Finding]:
     return sorted(findings)
 
 
-def _statelint(machine: Machine) -> Iterator[tuple[Path_, str]]:
+def _statelint(machine: Machine) -> Iterator[tuple[NodePath, str]]:
     paths = {path for path, _, _ in states(machine.definition)}
     # FLOAT asks for `2.0` where AWS takes any number.
     for problem in Linter.validate(machine.definition, Config(ignored_problem_types={ProblemType.FLOAT})):
@@ -180,7 +180,7 @@ def _statelint(machine: Machine) -> Iterator[tuple[Path_, str]]:
         yield path, f"statelint: {problem}"
 
 
-def _check_expressions(machine: Machine) -> Iterator[tuple[Path_, str]]:
+def _check_expressions(machine: Machine) -> Iterator[tuple[NodePath, str]]:
     assigned = {"states"} | {
         name
         for _, _, state in states(machine.definition)
@@ -197,7 +197,7 @@ def _check_expressions(machine: Machine) -> Iterator[tuple[Path_, str]]:
         yield from ((path, message) for message in _check_expression(text[2:-2].strip(), known, path))
 
 
-def _check_expression(source: str, known: set[str], path: Path_) -> Iterator[str]:
+def _check_expression(source: str, known: set[str], path: NodePath) -> Iterator[str]:
     try:
         parsed = Jsonata.jsonata(source)
     except Exception as error:  # the parser raises its own class, and plain ones where it falls over
@@ -217,7 +217,7 @@ def _check_expression(source: str, known: set[str], path: Path_) -> Iterator[str
         yield "JSONata: $states.result is there in Output and Assign of the state that made it alone"
 
 
-def _check_reachability(machine: Machine) -> Iterator[tuple[Path_, str]]:
+def _check_reachability(machine: Machine) -> Iterator[tuple[NodePath, str]]:
     for path, scope in scopes(machine.definition):
         seen = reachable(scope, scope["StartAt"])
         for name, state in scope["States"].items():
@@ -238,7 +238,7 @@ def _fails(scope: dict[str, Any], start: str) -> bool:
     return any(scope["States"][name]["Type"] == "Fail" for name in reachable(scope, start))
 
 
-def _check_states(machine: Machine) -> Iterator[tuple[Path_, str]]:
+def _check_states(machine: Machine) -> Iterator[tuple[NodePath, str]]:
     definition = machine.definition
     if definition.get("QueryLanguage") != "JSONata":
         yield (), "QueryLanguage: JSONata"
@@ -269,7 +269,7 @@ def _catches_all(state: dict[str, Any]) -> bool:
     return bool(catchers) and catchers[-1]["ErrorEquals"] == ["States.ALL"]
 
 
-def _check_retry(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
+def _check_retry(path: NodePath, name: str, state: dict[str, Any]) -> Iterator[tuple[NodePath, str]]:
     if "TimeoutSeconds" not in state:
         yield path, f"{name}: no TimeoutSeconds"
     if not state.get("Retry"):

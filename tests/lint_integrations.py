@@ -56,7 +56,7 @@ UNMODELLED_OF_OPTIMISED = {"sagemaker": "AmazonSageMakerException"}
 _RESOURCE = re.compile(
     r"arn:aws:states:::(?P<sdk>aws-sdk:)?(?P<service>\w+):(?P<action>\w+)(?P<pattern>\.[\w.:]+)?"
 )
-Path_ = tuple[str | int, ...]
+NodePath = tuple[str | int, ...]
 
 
 class UnknownResource(Exception):
@@ -95,7 +95,7 @@ def operation_of(resource: str) -> OperationModel:
     return service.operation_model(operation)
 
 
-def check_task(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
+def check_task(path: NodePath, name: str, state: dict[str, Any]) -> Iterator[tuple[NodePath, str]]:
     """The mistakes in a Task's Resource, and in those Arguments that are written out rather than computed."""
     resource = state.get("Resource", "")
     try:
@@ -115,7 +115,7 @@ def check_task(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[
     )
 
 
-def check_errors(path: Path_, name: str, state: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
+def check_errors(path: NodePath, name: str, state: dict[str, Any]) -> Iterator[tuple[NodePath, str]]:
     """Names in Retry and Catch that the Task can never raise.
 
     An error is named after the SDK's exception class: `Scheduler.ConflictException`. A code that the
@@ -148,7 +148,7 @@ def errors_of(resource: str) -> tuple[set[str], str]:
     return {common, f"{name}.SdkClientException", *(f"{name}.{error}" for error in modelled)}, common
 
 
-def _check_shape(shape: Shape, value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
+def _check_shape(shape: Shape, value: Any, path: NodePath) -> Iterator[tuple[NodePath, str]]:
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         members = members_of(shape)
         for key in value:
