@@ -18,12 +18,15 @@ from contextlib import contextmanager
 from jobs import contract
 
 TAIL_LINES = 400
+TOOLKIT = "sagemaker-training-toolkit"
 TOOLKIT_ENDS = "Reporting training FAILURE"  # what follows in the log is the toolkit's, not the script's
 
 
 def main() -> int:
     from sagemaker_training import trainer
 
+    # The toolkit ends in success (code 0) where it cannot write its failure file.
+    (contract.base() / "output").mkdir(parents=True, exist_ok=True)
     with _stderr_tail() as tail:
         try:
             trainer.train()  # always ends in SystemExit
@@ -45,14 +48,22 @@ def failure_reason(stderr: list[str], reported: str) -> str:
     exit_code = re.search(r"^\w+Error:\nExitCode (-?\d+)", reported)
     if reported and not exit_code:
         return re.sub(r"^Framework Error: \n.*\n(?=\S)", "", reported, flags=re.DOTALL).strip()
-    end = next((index for index, line in enumerate(stderr) if TOOLKIT_ENDS in line), len(stderr))
-    exception = last_exception(stderr[:end])
+    own = script_lines(stderr)
+    exception = last_exception(own)
     if exception:
         return exception
     code = int(exit_code[1]) if exit_code else 1
     if code < 0 or code == 137:
         return f"the training script was killed by signal {abs(code) if code < 0 else 9}: out of memory?"
-    return f"the training script ended with exit code {code} and no exception"
+    said = next((line for line in reversed(own) if line.strip()), "no message")
+    return f"the training script ended with exit code {code}: {said}"
+
+
+def script_lines(stderr: list[str]) -> list[str]:
+    """What the script wrote: from the toolkit's last line before it started to the toolkit's report."""
+    end = next((index for index, line in enumerate(stderr) if TOOLKIT_ENDS in line), len(stderr))
+    toolkits = [index for index, line in enumerate(stderr[:end]) if TOOLKIT in line]
+    return stderr[toolkits[-1] + 1 if toolkits else 0 : end]
 
 
 def last_exception(lines: list[str]) -> str | None:

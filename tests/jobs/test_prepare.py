@@ -1,0 +1,191 @@
+"""prepare accepts what model.yaml promises, refuses the rest by name, and splits by time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv
+
+from jobs import spec as model_spec
+from jobs.prepare import prepare
+from jobs.spec import Spec
+from tests.jobs.conftest import FLIGHTS, Job, succeed
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+@pytest.fixture
+def spec(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spec:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return model_spec.load(FLIGHTS)
+
+
+def replace(column: str, row: int, value: Any, kind: pa.DataType | None = None) -> Change:
+    """One value of one column."""
+
+    def change(table: pa.Table) -> pa.Table:
+        values = table[column].to_pylist()
+        values[row] = value
+        return table.set_column(table.column_names.index(column), column, pa.array(values, kind))
+
+    return change
+
+
+def constant(column: str, value: Any) -> Change:
+    return lambda table: table.set_column(
+        table.column_names.index(column), column, pa.array([value] * len(table))
+    )
+
+
+def test_the_newest_two_weeks_are_held_out_in_order_of_time(trained: Job) -> None:
+    train = pq.read_table(trained.input("train") / "train.parquet")["scheduled_departure"]
+    holdout = pq.read_table(trained.input("holdout") / "holdout.parquet")["scheduled_departure"]
+    assert pc.max(train).as_py() < pc.min(holdout).as_py()
+    assert pc.min(holdout).as_py() > datetime(2013, 2, 14, 23, tzinfo=UTC)
+    assert train.to_pylist() == sorted(train.to_pylist())
+
+
+def test_files_out_of_order_and_in_two_formats_are_one_data_set(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    half = len(january_and_february) // 2
+    csv.write_csv(january_and_february.slice(half), data / "a.csv")
+    pq.write_table(january_and_february.slice(0, half), data / "b.parquet")
+    report = prepare(spec, data, None)
+    assert report["accepted"], report["reason"]
+    assert report["rows"]["read"] == len(january_and_february)
+    assert report["train"]["until"] < report["holdout"]["from"]
+    written = pq.read_table(tmp_path / "processing/output/train/train.parquet")
+    assert written.schema.field("late").type == pa.int64()
+
+
+def test_only_the_window_is_used(spec: Spec, tmp_path: Path, january_and_february: pa.Table) -> None:
+    short = model_spec.Spec(**{**vars(spec), "retrain": {"window": "30d"}})
+    report = prepare(short, write(tmp_path, january_and_february), None)
+    assert report["train"]["from"] >= "2013-01-29"
+
+
+def test_rows_that_trained_the_champion_are_never_held_out(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    seen = datetime(2013, 2, 19, 12, tzinfo=UTC)
+    report = prepare(spec, write(tmp_path, january_and_february), seen)
+    assert report["accepted"]
+    assert report["holdout"]["from"] > "2013-02-19T12:00"
+
+
+def test_a_champion_that_has_seen_nearly_everything_leaves_no_exam(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    report = prepare(spec, write(tmp_path, january_and_february), datetime(2013, 2, 27, tzinfo=UTC))
+    assert not report["accepted"]
+    assert "the holdout (after 2013-02-27T00:00:00Z, the champion's training) has" in report["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "check", "reason"),
+    [
+        (lambda table: table.drop_columns("temp"), "temp", "missing_column", "no column `temp` (a feature in"),
+        (lambda table: table.drop_columns("late"), "late", "missing_column", "no column `late` (the label in"),
+        (
+            lambda table: replace("distance", 7, "far")(constant("distance", "100")(table)),
+            "distance",
+            "type",
+            "column `distance` should be a number, row 8 holds 'far'",
+        ),
+        (replace("weekday", 3, 2.5), "weekday", "type", "should be a whole number, row 4 holds 2.5"),
+        (constant("carrier", 7), "carrier", "type", "column `carrier` should be text, is int64"),
+        (constant("scheduled_departure", "soon"), "scheduled_departure", "type", "should be a time"),
+        (replace("distance", 2, None), "distance", "null", "`distance` may not be missing, is missing in row 3"),
+        (replace("late", 2, None), "late", "null", "column `late` may not be missing"),
+        (replace("temp", 1, 451.0), "temp", "range", "column `temp` is over 140: 451.0 in row 2"),
+        (replace("temp", 1, float("inf")), "temp", "infinite", "must be finite"),
+        (replace("origin", 5, "BOS"), "origin", "values", "is none of EWR, JFK, LGA: 'BOS' in row 6"),
+        (replace("late", 0, 2), "late", "label", "label `late` must be 0 or 1, there is also 2"),
+        (constant("late", 0), "late", "one_class", "only one class"),
+        (lambda table: replace("flight_id", 1, table["flight_id"][0].as_py())(table), "flight_id", "duplicate_id", "more than once"),
+        (lambda table: table.slice(0, 500), None, "too_few_rows", "the training part has 0 rows, at least 100 are needed"),
+        (lambda table: table.slice(0, 0), None, "empty_file", "data.parquet has no rows"),
+    ],
+)  # fmt: skip
+def test_bad_data_is_refused_with_its_column_and_reason(
+    spec: Spec,
+    tmp_path: Path,
+    january_and_february: pa.Table,
+    change: Change,
+    column: str | None,
+    check: str,
+    reason: str,
+) -> None:
+    report = prepare(spec, write(tmp_path, change(january_and_february)), None)
+    assert not report["accepted"]
+    found = [finding for finding in report["findings"] if finding["check"] == check]
+    assert found, report
+    assert found[0]["column"] == column
+    assert reason in found[0]["reason"]
+    assert not (tmp_path / "processing/output/train").exists()
+
+
+def test_text_that_is_all_numbers_is_taken_as_numbers(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    assert prepare(spec, write(tmp_path, constant("distance", " 12.5")(january_and_february)), None)[
+        "accepted"
+    ]
+
+
+def test_every_mistake_of_every_file_is_reported(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    data = write(tmp_path, replace("temp", 0, 999.0)(january_and_february))
+    (data / "empty.csv").touch()
+    (data / "torn.parquet").write_bytes(b"PAR1 and no more")
+    pq.write_table(january_and_february.drop_columns("dest"), data / "without.parquet")
+    report = prepare(spec, data, None)
+    assert {(finding["check"], finding["file"]) for finding in report["findings"]} == {
+        ("range", "data.parquet"),
+        ("empty_file", "empty.csv"),
+        ("unreadable_file", "torn.parquet"),
+        ("missing_column", "without.parquet"),
+    }
+    assert report["reason"].endswith("(and 3 more)")
+
+
+def test_a_new_category_of_an_unlisted_column_is_counted_not_refused(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    last = len(january_and_february) - 1
+    report = prepare(spec, write(tmp_path, replace("dest", last, "XXX")(january_and_february)), None)
+    assert report["accepted"]
+    found = [finding for finding in report["findings"] if finding["column"] == "dest"]
+    assert "training never saw: XXX" in found[0]["reason"]
+    assert not found[0]["fatal"]
+
+
+def test_bad_data_ends_the_job_well_with_the_reason_as_its_message(job: Job) -> None:
+    job.copy_input("code", FLIGHTS)
+    (job.input("data") / "empty.parquet").touch()
+    succeed(job.run("prepare"))
+    assert job.message == "empty.parquet is empty"
+    assert job.json("report/validation.json")["accepted"] is False
+
+
+def test_a_job_without_its_inputs_fails_and_says_so(job: Job) -> None:
+    assert job.run("prepare").returncode == 1
+    assert job.message.startswith("the job has no input `code`")
+
+
+def write(folder: Path, table: pa.Table) -> Path:
+    data = folder / "data"
+    data.mkdir()
+    pq.write_table(table, data / "data.parquet")
+    return data
