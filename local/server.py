@@ -70,7 +70,9 @@ def _sagemaker(service: Service) -> Callable[..., Awaitable[tuple]]:
     async def handle(method: str, path: str, headers: dict, body: bytes, query: dict) -> tuple:
         if path.startswith("/endpoints/"):
             return await handle_invoke(service, method, path, headers, body, query)
-        return await service.handle_request(method, path, headers, body, query)
+        status, answered, answer = await service.handle_request(method, path, headers, body, query)
+        answered.pop("x-amzn-RequestId", None)  # MiniStack sets it
+        return status, answered, answer
 
     return handle
 
