@@ -21,7 +21,8 @@ from tests.lint_integrations import check_errors, check_task
 
 ROOT = Path(__file__).parents[1]
 MACHINES = ROOT / "statemachines"
-ACCOUNT, REGION = "123456789012", "us-east-1"
+ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "evergreen"
+NAMED_AFTER_THE_STACK = {"Prefix", "Bus", "ScheduleGroup"}
 
 SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 # What Step Functions adds to JSONata, and takes away ($eval).
@@ -61,6 +62,8 @@ class Machine:
 
 def sample_value(name: str) -> str:
     """A value for a substitution, deterministic and of the right form for its name."""
+    if name in NAMED_AFTER_THE_STACK:
+        return STACK
     if name.endswith("FunctionArn"):
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name.removesuffix('Arn')}"
     if name.endswith("StateMachineArn"):

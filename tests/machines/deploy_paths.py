@@ -5,9 +5,9 @@ from functools import partial
 from tests.machines.engine import Throw
 from tests.machines.scenario import Scenario, event
 
-ENDPOINT, DEPLOYMENT, OLD = "prefix-flights", "prefix-flights-v2-9b3c1e", "prefix-flights-v1-0d4c77"
+ENDPOINT, DEPLOYMENT, OLD = "evergreen-flights", "evergreen-flights-v2-9b3c1e", "evergreen-flights-v1-0d4c77"
 ARN = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{ENDPOINT}"
-PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/prefix-flights/2"
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/evergreen-flights/2"
 PLAN = {
     "admitted": True,
     "reason": "version 2 is approved and not yet in service",

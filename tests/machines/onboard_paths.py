@@ -23,16 +23,16 @@ SCHEDULES = [
     },
 ]
 PLAN = {"model": "flights", "digest": "3f9a1c07be52", "isNew": True, "cause": CAUSE, "schedules": SCHEDULES}
-GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/prefix-flights"
-SCHEDULE = "arn:aws:scheduler:us-east-1:123456789012:schedule/schedule-group/flights-train"
-NO_GROUP = Throw("SageMaker.SageMakerException", "ModelPackageGroup prefix-flights does not exist.")
+GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/evergreen-flights"
+SCHEDULE = "arn:aws:scheduler:us-east-1:123456789012:schedule/evergreen/flights-train"
+NO_GROUP = Throw("SageMaker.SageMakerException", "ModelPackageGroup evergreen-flights does not exist.")
 MISTAKES = Throw(
     "SpecInvalid", "model.yaml has 1 mistake:\n  line 12: gate.floor: 1.7 is not between 0 and 1"
 )
 
 USUAL = {
     "CheckSpec": PLAN,
-    "FindPackageGroup": {"ModelPackageGroupName": "prefix-flights", "ModelPackageGroupArn": GROUP},
+    "FindPackageGroup": {"ModelPackageGroupName": "evergreen-flights", "ModelPackageGroupArn": GROUP},
     "CreatePackageGroup": {"ModelPackageGroupArn": GROUP},
     "CreateSchedule": {"ScheduleArn": SCHEDULE},
     "UpdateSchedule": {"ScheduleArn": SCHEDULE},

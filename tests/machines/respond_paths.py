@@ -8,9 +8,9 @@ from tests.machines.scenario import Scenario, event
 ROLLED_BACK = event("respond-deployment-rolled-back")["detail"]
 CAUSE = event("respond-training-requested")["detail"]["cause"]
 ROLLBACK = {
-    "endpoint": "prefix-flights",
-    "config": "prefix-flights-v1-0d4c77",
-    "deployment": "prefix-flights-v2-9b3c1e",
+    "endpoint": "evergreen-flights",
+    "config": "evergreen-flights-v1-0d4c77",
+    "deployment": "evergreen-flights-v2-9b3c1e",
     "packageArn": ROLLED_BACK["packageArn"],
     "version": 2,
     "previousVersion": 1,
@@ -40,14 +40,14 @@ def decided(action: str, **more: object) -> dict[str, object]:
 
 def described(status: str, config: str = ROLLBACK["config"]) -> dict[str, str]:
     """What DescribeEndpoint says."""
-    return {"EndpointName": "prefix-flights", "EndpointStatus": status, "EndpointConfigName": config}
+    return {"EndpointName": "evergreen-flights", "EndpointStatus": status, "EndpointConfigName": config}
 
 
 USUAL = {
     "DescribeMonitoringJob": JOB,
     "AssessSignal": decided("retrain"),
     "RequestTraining": {"FailedEntryCount": 0},
-    "RestorePrevious": {"EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/prefix-flights"},
+    "RestorePrevious": {"EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/evergreen-flights"},
     "DescribeEndpoint": [described("Updating", ROLLBACK["deployment"]), described("InService")],
     "RecordReturn": {},
     "AnnounceRollback": {"FailedEntryCount": 0},

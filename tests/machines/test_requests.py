@@ -34,7 +34,7 @@ def inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
 def announced(result: Result, state: str) -> dict[str, Any]:
     """The one event that a state put on the bus."""
     (entry,) = result.only(state)["Entries"]
-    assert entry["EventBusName"] == "bus"
+    assert entry["EventBusName"] == "evergreen"
     return entry
 
 
@@ -67,9 +67,9 @@ def test_without_a_champion_the_challenger_is_scored_alone() -> None:
 
 def test_jobs_are_named_after_the_run() -> None:
     run = train_paths.RUN
-    assert PENDING.result.only("PrepareData")["ProcessingJobName"] == f"prefix-{run}-prepare"
-    assert PENDING.result.only("TrainModel")["TrainingJobName"] == f"prefix-{run}-train"
-    assert PENDING.result.only("EvaluateModel")["ProcessingJobName"] == f"prefix-{run}-evaluate"
+    assert PENDING.result.only("PrepareData")["ProcessingJobName"] == f"evergreen-{run}-prepare"
+    assert PENDING.result.only("TrainModel")["TrainingJobName"] == f"evergreen-{run}-train"
+    assert PENDING.result.only("EvaluateModel")["ProcessingJobName"] == f"evergreen-{run}-evaluate"
 
 
 @pytest.mark.parametrize("each", [PENDING, BY_POLICY], ids=str)

@@ -8,12 +8,12 @@ from tests.machines.scenario import Scenario, event
 
 RUN = "flights-8c1f0a52d7"
 RUNS = f"s3://bucket/runs/{RUN}"
-ARTIFACT = f"{RUNS}/model/prefix-{RUN}-train/output/model.tar.gz"
-PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/prefix-flights/2"
+ARTIFACT = f"{RUNS}/model/evergreen-{RUN}-train/output/model.tar.gz"
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/evergreen-flights/2"
 CAUSE = event("respond-training-requested")["detail"]["cause"]
 CHAMPION = {
     "version": 1,
-    "model_data": "s3://bucket/runs/flights-0d4c770000/model/prefix-flights-0d4c770000-train/output/model.tar.gz",
+    "model_data": "s3://bucket/runs/flights-0d4c770000/model/evergreen-flights-0d4c770000-train/output/model.tar.gz",
     "code": "s3://bucket/models/flights/3f9a1c07be52/",
     "trained_until": "2013-02-14T23:59:00Z",
 }
@@ -62,7 +62,7 @@ FAILED_JOB = Throw(
     "States.TaskFailed",
     json.dumps(
         {
-            "TrainingJobName": f"prefix-{RUN}-train",
+            "TrainingJobName": f"evergreen-{RUN}-train",
             "TrainingJobStatus": "Failed",
             "FailureReason": "AlgorithmError: ValueError: learning_rate is 0, exit code: 1",
         }
@@ -72,10 +72,10 @@ FAILED_JOB = Throw(
 USUAL = {
     "AdmitRun": PLAN,
     "PinData": DATA,
-    "PrepareData": {"ProcessingJobName": f"prefix-{RUN}-prepare", "ProcessingJobStatus": "Completed"},
+    "PrepareData": {"ProcessingJobName": f"evergreen-{RUN}-prepare", "ProcessingJobStatus": "Completed"},
     "ReadValidation": {"Body": json.dumps(VALIDATION), "ContentType": "application/json"},
     "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": ARTIFACT}},
-    "EvaluateModel": {"ProcessingJobName": f"prefix-{RUN}-evaluate", "ProcessingJobStatus": "Completed"},
+    "EvaluateModel": {"ProcessingJobName": f"evergreen-{RUN}-evaluate", "ProcessingJobStatus": "Completed"},
     "JudgeChallenger": JUDGEMENT,
     "RegisterModel": {"ModelPackageArn": PACKAGE},
     "CloseRun": lambda given: {"reason": given["error"]["Cause"] if given["error"] else given["outcome"]},

@@ -10,10 +10,9 @@ from typing import Any
 import yaml
 from ministack.services import eventbridge
 
-from tests.lint_asl import ACCOUNT, REGION
+from tests.lint_asl import ACCOUNT, REGION, STACK
 from tests.lint_translated import TEMPLATE, translated
 
-STACK = "evergreen"
 BUCKET = f"{STACK}-bucket-1a2b3c4d5e6f"
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
@@ -72,7 +71,7 @@ def resolve(value: Any) -> Any:
         if function == "Ref":
             return PSEUDO.get(argument) or ref(argument)
         if function == "Fn::GetAtt":
-            return _arn(argument[0]) if argument[1] == "Arn" else f"{argument[0]}.{argument[1]}"
+            return arn(argument[0]) if argument[1] == "Arn" else f"{argument[0]}.{argument[1]}"
         if function == "Fn::Sub":
             return _substitute(*([argument] if isinstance(argument, str) else argument))
         if function == "Fn::Join":
@@ -86,7 +85,7 @@ def _substitute(text: str, values: Mapping[str, Any] | None = None) -> str:
         if values and name in values:
             return resolve(values[name])
         resource, _, attribute = name.partition(".")
-        return PSEUDO.get(name) or (_arn(resource) if attribute == "Arn" else ref(resource))
+        return PSEUDO.get(name) or (arn(resource) if attribute == "Arn" else ref(resource))
 
     return re.sub(r"\$\{([\w:.]+)\}", found, text)
 
@@ -96,7 +95,7 @@ def ref(name: str) -> str:
     if name not in resources():
         return f"<{name}>"  # a parameter
     kind = resources()[name]["Type"]
-    return _arn(name) if kind in _REF_IS_ARN else _name(name)
+    return arn(name) if kind in _REF_IS_ARN else _name(name)
 
 
 _REF_IS_ARN = ("AWS::StepFunctions::StateMachine", "AWS::SNS::Topic", "AWS::IAM::ManagedPolicy")
@@ -123,7 +122,8 @@ def _name(name: str) -> str:
     return PHYSICAL.get(name) or (resolve(given) if given else f"{STACK}-{name}")
 
 
-def _arn(name: str) -> str:
+def arn(name: str) -> str:
+    """What GetAtt Arn gives."""
     return (
         "arn:aws:" + _SERVICES[resources()[name]["Type"]].format(region=REGION, account=ACCOUNT) + _name(name)
     )
@@ -155,7 +155,7 @@ class Rule:
 
 @functools.cache
 def rules() -> list[Rule]:
-    by_arn = {_arn(name): name for name, each in resources().items() if each["Type"] in _SERVICES}
+    by_arn = {arn(name): name for name, each in resources().items() if each["Type"] in _SERVICES}
     return [
         Rule(
             name,

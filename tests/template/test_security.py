@@ -107,20 +107,27 @@ def test_a_machine_may_do_what_its_states_do_and_no_more(machine: Machine) -> No
     assert not surplus
 
 
+def called(resource: str) -> str:
+    """The IAM action of a Task's own call."""
+    operation = operation_of(resource)
+    # botocore signs CloudWatch as `monitoring`; IAM names it as the API does.
+    service = operation.service_model.service_name
+    prefix = service if service == "cloudwatch" else operation.service_model.signing_name
+    action = f"{IAM_PREFIXES.get(prefix, prefix)}:{operation.name}"
+    return IAM_ACTIONS.get(action, action)
+
+
 def _needs(state: dict[str, Any]) -> set[str]:
-    operation = operation_of(state["Resource"])
-    service = operation.service_model.signing_name
-    prefix = IAM_PREFIXES.get(service, service)
-    if operation.service_model.service_name == "cloudwatch":
-        prefix = "cloudwatch"
-    needed = {f"{prefix}:{operation.name}"}
+    action = called(state["Resource"])
+    prefix, operation = action.split(":")
+    needed = {action}
     if state["Resource"].endswith(".sync"):
-        needed |= {f"{prefix}:{action}" for action in COMPANIONS[operation.name]} | RULE_ACTIONS
-    if operation.name in TAGGED:
+        needed |= {f"{prefix}:{companion}" for companion in COMPANIONS[operation]} | RULE_ACTIONS
+    if operation in TAGGED:
         needed.add(f"{prefix}:AddTags")
-    if operation.name in PASSES_A_ROLE:
+    if operation in PASSES_A_ROLE:
         needed.add("iam:PassRole")
-    return {IAM_ACTIONS.get(action, action) for action in needed}
+    return needed
 
 
 def test_a_role_is_passed_to_its_service_alone() -> None:
