@@ -1,7 +1,7 @@
 """State PinData: the run reads the files that are here now, whatever arrives meanwhile.
 
 Environment: BUCKET.
-IAM: s3:ListBucket on the bucket (prefix datasets/*); s3:PutObject on runs/*.
+IAM: s3:ListBucketVersions on the bucket (prefix datasets/*); s3:PutObject on runs/*.
 """
 
 import json
@@ -24,16 +24,23 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def pin(model: str, run: str) -> dict[str, Any]:
     """Write the manifest of the data files, and what exactly they were, beside the run. The data version is a
-    digest of names, ETags and sizes: the same data has the same version in every run."""
+    digest of names, ETags and sizes: the same data has the same version in every run. SageMaker reads the
+    newest version of an object; the version ids say afterwards which that was."""
     prefix = f"datasets/{model}/"
     files = [
-        {"key": found["Key"], "etag": found["ETag"].strip('"'), "bytes": found["Size"]}
-        for found in artifacts.listing(BUCKET, prefix)
+        {
+            "key": found["Key"],
+            "version": found["VersionId"],
+            "etag": found["ETag"].strip('"'),
+            "bytes": found["Size"],
+        }
+        for found in artifacts.versions(BUCKET, prefix)
         if found["Key"].endswith(SUFFIXES)
     ]
     if not files:
         raise DataMissing(f"no data under s3://{BUCKET}/{prefix}: upload Parquet or CSV files there")
-    version = names.digest(json.dumps(files), 12)
+    content = [(file["key"], file["etag"], file["bytes"]) for file in files]
+    version = names.digest(json.dumps(content), 12)
     manifest = artifacts.write_manifest(
         BUCKET, f"runs/{run}/data.manifest", prefix, (file["key"] for file in files)
     )

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each function's folder is its package's root on Lambda; the API has modules of its own beside its handler.
-sys.path.insert(0, str(ROOT / "functions" / "api"))
+sys.path.append(str(ROOT / "functions" / "api"))
 
 REGION = "eu-central-1"
 ACCOUNT = {"AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}

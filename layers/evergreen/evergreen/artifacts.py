@@ -39,6 +39,13 @@ def listing(bucket: str, prefix: str, after: str = "") -> Iterator[dict[str, Any
             yield found
 
 
+def versions(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """The same of a versioned bucket, with the `VersionId` of each object's newest version."""
+    for found in aws.pages("s3", "list_object_versions", "Versions", Bucket=bucket, Prefix=prefix):
+        if found["IsLatest"] and not found["Key"].endswith("/"):
+            yield found
+
+
 def write_manifest(bucket: str, key: str, prefix: str, keys: Iterable[str]) -> str:
     """SageMaker's ManifestFile: a common prefix, then each file's name after it. Returns its URI."""
     names = [name.removeprefix(prefix) for name in keys]

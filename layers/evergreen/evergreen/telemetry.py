@@ -9,11 +9,10 @@ logger = Logger(service="evergreen", use_rfc3339=True, utc=True)
 
 
 def emit(values: dict[str, float], **dimensions: str) -> None:
-    """Figures as CloudWatch metrics in the embedded format: one line of log, no call. `Model` comes first
-    among the dimensions; a function must not set POWERTOOLS_SERVICE_NAME, which would add another."""
+    """Figures as CloudWatch metrics in the embedded format: one line of log, no call."""
     if not values:
         return
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service="")  # a service would be one more dimension
     for name, value in dimensions.items():
         metrics.add_dimension(name, value)
     for name, value in values.items():

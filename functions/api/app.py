@@ -1,0 +1,90 @@
+"""The HTTP API: predictions and labels, what the loop is doing, and the two things a person decides.
+
+Every route is authorised by IAM. A refusal says which field and why:
+
+    400 {"message": "2 values will not do", "errors": [{"instance": 0, "field": "dep_hour", "reason": "is
+    missing"}]}
+
+Environment: TABLE, BUCKET, BUS.
+IAM: dynamodb:GetItem, Query, PutItem on the table; sagemaker:InvokeEndpoint on our endpoints;
+sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*;
+events:PutEvents on our bus; states:DescribeExecution on the executions of the train machine.
+"""
+
+from typing import Any
+
+import approvals
+import labels
+import predictions
+import trainings
+import views
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from caller import Caller
+from evergreen.errors import AwsUnavailable
+from evergreen.telemetry import logger
+from refusals import Refused
+
+app = APIGatewayHttpResolver()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """An HTTP API request, payload format 2.0."""
+    return app.resolve(event, context)
+
+
+@app.post("/models/<model>/predictions")
+def predict(model: str) -> dict[str, Any]:
+    """{"instances": [{column: value}]} -> {"model", "version", "predictions": [{"id", "prediction",
+    ...}]}."""
+    return predictions.predict(model, Caller.of(app.current_event))
+
+
+@app.post("/models/<model>/labels")
+def label(model: str) -> tuple[dict[str, Any], int]:
+    """{"labels": [{"id", "label"}]} -> 202 {"accepted": n}."""
+    return labels.accept(model, Caller.of(app.current_event)), 202
+
+
+@app.get("/models")
+def list_models() -> dict[str, Any]:
+    """Every model, with what serves it."""
+    return views.models()
+
+
+@app.get("/models/<model>")
+def get_model(model: str) -> dict[str, Any]:
+    """One model: champion, versions that wait for a person, last windows, open violations, the run in
+    progress."""
+    return views.model(model)
+
+
+@app.get("/models/<model>/history")
+def get_history(model: str) -> dict[str, Any]:
+    """What happened to a model, newest first; ?limit= and ?next= page through it."""
+    return views.history(model, Caller.of(app.current_event))
+
+
+@app.post("/models/<model>/train")
+def train(model: str) -> tuple[dict[str, Any], int]:
+    """Ask for a training -> 202 {"cause"}; the same Idempotency-Key asks for the same one."""
+    return trainings.ask(model, Caller.of(app.current_event)), 202
+
+
+@app.post("/models/<model>/versions/<version>/approval")
+def approve(model: str, version: str) -> dict[str, Any]:
+    """{"decision": "approve"|"reject", "reason", "force"?} -> {"version", "status", "by"}."""
+    return approvals.decide(model, version, Caller.of(app.current_event))
+
+
+@app.exception_handler(Refused)
+def refuse(refused: Refused) -> Response:
+    """A request that will not do."""
+    logger.info(refused.message, status=refused.status)
+    return Response(refused.status, "application/json", refused.body())
+
+
+@app.exception_handler(AwsUnavailable)
+def unavailable(error: AwsUnavailable) -> Response:
+    """Something of AWS's is throttled or down; the same request may be sent again."""
+    logger.warning(str(error))
+    return refuse(Refused(503, "try again in a moment"))

@@ -1,0 +1,98 @@
+"""Predictions: each row checked against the features the champion was trained with, then one invocation."""
+
+import json
+import math
+import uuid
+from typing import Any
+
+import champions
+from caller import Caller
+from evergreen import aws
+from evergreen.errors import AwsConflict, AwsNotFound, AwsRejected
+from refusals import Refused, bad_values
+
+MOST_ROWS = 1000
+JSON_LINES = "application/jsonlines"
+
+
+def predict(model: str, caller: Caller) -> dict[str, Any]:
+    """A prediction for each instance, with the id by which its label will be known."""
+    champion, spec = champions.in_service(model)
+    rows = caller.items("instances", MOST_ROWS)
+    errors = [error for place, row in enumerate(rows) for error in check(place, row, spec)]
+    errors += repeated([row.get(spec["id"]) if isinstance(row, dict) else None for row in rows], spec["id"])
+    if errors:
+        raise bad_values(errors)
+    rows = [{spec["id"]: uuid.uuid4().hex} | row for row in rows]
+    answers = invoke(champion["endpoint"], rows, caller.request_id)
+    found = [{"id": row[spec["id"]]} | answer for row, answer in zip(rows, answers, strict=True)]
+    return {"model": model, "version": champion["version"], "predictions": found}
+
+
+def check(place: int, row: Any, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is wrong with a row: types and presence. A value out of its declared range is a matter for the
+    monitor, and a column that the model does not know is captured and otherwise ignored."""
+    if not isinstance(row, dict):
+        return [{"instance": place, "field": "", "reason": "is not an object of columns and values"}]
+    errors = []
+    for name, feature in spec["features"].items():
+        value = row.get(name)
+        if value is None:
+            reason = "" if feature["nullable"] else "is missing" if name not in row else "must not be null"
+        else:
+            reason = _wrong_type(feature["type"], value)
+        if reason:
+            errors.append({"instance": place, "field": name, "reason": reason})
+    if spec["id"] in row and (
+        isinstance(row[spec["id"]], bool) or not isinstance(row[spec["id"]], str | int)
+    ):
+        errors.append({"instance": place, "field": spec["id"], "reason": "must be a text or a whole number"})
+    return errors
+
+
+def repeated(ids: list[Any], field: str) -> list[dict[str, Any]]:
+    """Rows whose id an earlier row has: no label could tell them apart."""
+    seen: set[str] = set()
+    errors = []
+    for place, id in enumerate(ids):
+        if id is None:
+            continue
+        if str(id) in seen:
+            errors.append({"instance": place, "field": field, "reason": f"{id!r} is the id of another row"})
+        seen.add(str(id))
+    return errors
+
+
+def invoke(endpoint: str, rows: list[dict[str, Any]], request_id: str) -> list[dict[str, Any]]:
+    """The endpoint's answers, one a row; 502 where the model fails, 503 where the endpoint is not there."""
+    try:
+        answer = aws.call(
+            "sagemaker-runtime",
+            "invoke_endpoint",
+            EndpointName=endpoint,
+            ContentType=JSON_LINES,
+            Accept=JSON_LINES,
+            InferenceId=request_id[:64],
+            Body="\n".join(json.dumps(row) for row in rows).encode(),
+        )
+    except AwsNotFound as error:
+        raise Refused(503, f"endpoint {endpoint} is not in service") from error
+    except (AwsRejected, AwsConflict) as error:
+        if error.code == "ModelError":
+            raise Refused(502, f"the model failed: {error}") from error
+        raise
+    answers = [json.loads(line) for line in answer["Body"].read().splitlines() if line.strip()]
+    if len(answers) != len(rows):
+        raise Refused(502, f"the model answered {len(answers)} rows for {len(rows)}")
+    return answers
+
+
+def _wrong_type(kind: str, value: Any) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    right = {
+        "number": number,
+        "integer": number and float(value).is_integer(),
+        "string": isinstance(value, str),
+        "boolean": isinstance(value, bool),
+    }[kind]
+    return "" if right else f"{json.dumps(value)[:40]} is not {'an' if kind == 'integer' else 'a'} {kind}"

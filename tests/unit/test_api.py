@@ -1,0 +1,326 @@
+"""The API: bad input gets a 4xx with the field and the reason; each decision of a person is made once."""
+
+import json
+from io import BytesIO
+
+import app
+import boto3
+import champions
+import labels
+import predictions
+import pytest
+from evergreen import aws, registry, times
+from evergreen.errors import AwsRejected, AwsUnavailable
+from evergreen.ledger import Write, acquire, history, put
+
+from tests.unit import world
+from tests.unit.conftest import intercept
+from tests.unit.world import execution, kinds
+
+ANN = "arn:aws:iam::123456789012:user/ann"
+ROW = {"flight_id": "f1", "origin": "JFK", "dep_hour": 8, "distance": 100.5, "temp": None}
+
+
+@pytest.fixture(autouse=True)
+def flights(ledger, executions, sagemaker):
+    champions._in_service.cache_clear()
+    champions.specification.cache_clear()
+    world.onboard(ledger)
+
+
+def call(method, path, body=None, query=None, headers=None, at="2013-04-01T10:30:00Z", request="JKJa=X/1"):
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json"} | (headers or {}),
+        "queryStringParameters": query,
+        "body": body if isinstance(body, str) else json.dumps(body) if body is not None else None,
+        "isBase64Encoded": False,
+        "requestContext": {
+            "http": {"method": method, "path": path},
+            "requestId": request,
+            "stage": "$default",
+            "timeEpoch": int(times.parse(at).timestamp() * 1000),
+            "authorizer": {"iam": {"userArn": ANN}},
+        },
+    }
+    answer = app.handler(event, None)
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+@pytest.fixture
+def endpoint(monkeypatch, ledger):
+    """What the endpoint was asked, and what it answers."""
+    asked = []
+
+    def invoke(**params):
+        asked.append(params)
+        rows = [json.loads(line) for line in params["Body"].splitlines()]
+        lines = [json.dumps({"prediction": 0, "probability": 0.1}) for _ in rows]
+        return {"Body": BytesIO("\n".join(lines).encode())}
+
+    world.champion(ledger)
+    intercept(monkeypatch, "sagemaker-runtime", {"invoke_endpoint": invoke})
+    return asked
+
+
+def predict(*rows):
+    return call("POST", "/models/flights/predictions", {"instances": list(rows)})
+
+
+def test_predictions_come_with_ids(endpoint):
+    status, answer = predict(ROW, {name: value for name, value in ROW.items() if name != "flight_id"})
+    assert status == 200
+    assert (answer["model"], answer["version"]) == ("flights", 1)
+    assert answer["predictions"][0] == {"id": "f1", "prediction": 0, "probability": 0.1}
+    sent = [json.loads(line) for line in endpoint[0]["Body"].splitlines()]
+    assert sent[1]["flight_id"] == answer["predictions"][1]["id"]
+    assert endpoint[0]["InferenceId"] == "JKJaX1"
+    assert endpoint[0]["EndpointName"] == "evergreen-flights"
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"dep_hour": "eight"}, "dep_hour", '"eight" is not an integer'),
+        ({"dep_hour": 8.5}, "dep_hour", "8.5 is not an integer"),
+        ({"dep_hour": True}, "dep_hour", "true is not an integer"),
+        ({"dep_hour": None}, "dep_hour", "must not be null"),
+        ({"distance": "far"}, "distance", '"far" is not a number'),
+        ({"origin": 3}, "origin", "3 is not a string"),
+        ({"flight_id": [1]}, "flight_id", "must be a text or a whole number"),
+    ],
+)
+def test_a_bad_value_names_its_field_and_the_reason(endpoint, change, field, reason):
+    status, answer = predict(ROW, ROW | {"flight_id": "f2"} | change)
+    assert status == 400
+    assert answer["errors"] == [{"instance": 1, "field": field, "reason": reason}]
+    assert not endpoint
+
+
+def test_a_missing_column_and_a_repeated_id_are_bad(endpoint):
+    short = {name: value for name, value in ROW.items() if name not in ("origin", "temp")}
+    status, answer = predict(ROW, short)
+    assert status == 400
+    assert answer["message"] == "2 values will not do"
+    assert [(error["field"], error["reason"]) for error in answer["errors"]] == [
+        ("origin", "is missing"),
+        ("flight_id", "'f1' is the id of another row"),
+    ]
+
+
+def test_a_value_out_of_range_is_the_monitors_affair(endpoint):
+    assert predict(ROW | {"dep_hour": 99, "origin": "SFO", "unknown": [1]})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "the body is not JSON"),
+        ("[1]", "the body is not a JSON object"),
+        ({}, "instances must be a list with at least one object"),
+        ({"instances": []}, "instances must be a list with at least one object"),
+        ({"instances": [ROW] * 1001}, "instances has 1001 entries; 1000 are the most"),
+        ({"instances": ["row"]}, "a value will not do"),
+    ],
+)
+def test_a_bad_body_says_why(endpoint, body, message):
+    status, answer = call("POST", "/models/flights/predictions", body)
+    assert status == 400
+    assert message in answer["message"]
+
+
+def test_no_model_no_champion_no_endpoint(ledger, monkeypatch):
+    assert call("POST", "/models/ghosts/predictions", {"instances": [ROW]})[0] == 404
+    status, answer = predict(ROW)
+    assert (status, answer["message"]) == (409, "flights has no version in service yet")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(AwsRejected("boom", "ModelError"), 502), (AwsUnavailable("slow down"), 503)]
+)
+def test_a_model_that_fails(ledger, monkeypatch, error, status):
+    def invoke(**params):
+        raise error
+
+    world.champion(ledger)
+    intercept(monkeypatch, "sagemaker-runtime", {"invoke_endpoint": invoke})
+    assert predict(ROW)[0] == status
+
+
+def test_an_answer_of_another_length_is_the_models_failure(endpoint, monkeypatch):
+    monkeypatch.setattr(aws, "call", lambda *args, **params: {"Body": BytesIO(b"")})
+    with pytest.raises(predictions.Refused, match="answered 0 rows for 1"):
+        predictions.invoke("e", [ROW], "r")
+
+
+def stored(key):
+    body = boto3.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read()
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def test_labels_are_stored_under_the_hour_they_came_in():
+    body = {"labels": [{"id": "f1", "label": 1}, {"id": 7, "label": False}]}
+    for _ in range(2):  # the same request again changes nothing
+        assert call("POST", "/models/flights/labels", body) == (202, {"accepted": 2})
+    keys = boto3.client("s3").list_objects_v2(Bucket="bucket", Prefix="labels/")["Contents"]
+    assert [found["Key"] for found in keys] == ["labels/flights/2013/04/01/10/JKJaX1.jsonl"]
+    assert stored(keys[0]["Key"]) == [
+        {
+            "groundTruthData": {"data": data, "encoding": "CSV"},
+            "eventMetadata": {"eventId": id},
+            "eventVersion": "0",
+        }
+        for id, data in (("f1", "1"), ("7", "0"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "reason"),
+    [
+        ({"id": "f1", "label": 2}, "label", "must be 0 or 1"),
+        ({"id": "f1", "label": "late"}, "label", "must be 0 or 1"),
+        ({"id": "f1"}, "label", "must be 0 or 1"),
+        ({"label": 1}, "id", "must be a text or a whole number"),
+        ("f1", "", "is not an object with id and label"),
+    ],
+)
+def test_a_bad_label_names_its_field_and_the_reason(entry, field, reason):
+    status, answer = call("POST", "/models/flights/labels", {"labels": [{"id": "f0", "label": 1}, entry]})
+    assert status == 400
+    assert answer["errors"] == [{"instance": 1, "field": field, "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    ("task", "good", "bad"),
+    [("multiclass_classification", ["a", 3], [None, 1.5, []]), ("regression", [1, -2.5], ["1", True, None])],
+)
+def test_labels_of_other_tasks(task, good, bad):
+    assert not [error for label in good for error in labels.check(0, {"id": "a", "label": label}, task)]
+    assert all(labels.check(0, {"id": "a", "label": label}, task) for label in bad)
+
+
+def test_what_a_model_is_doing(ledger, sagemaker, executions):
+    world.champion(ledger)
+    world.registered(ledger, 2)
+    world.registered(ledger, 3)
+    sagemaker.package(f"{world.GROUP}/2", "PendingManualApproval")
+    sagemaker.package(f"{world.GROUP}/3", "Rejected")  # in Studio: the ledger does not know
+    violation = {"feature_name": "origin", "constraint_check_type": "baseline_drift_check"}
+    for day, found in ((1, []), (2, [violation])):
+        ledger.commit(
+            put(
+                "flights",
+                f"WINDOW#2013040{day}T000000Z_2013040{day + 1}T000000Z",
+                {"status": "Completed", "violations": found},
+            )
+        )
+    ledger.commit(acquire("flights", "train", execution("t"), 3600, run="flights-9"))
+    executions.add(execution("t"))
+    status, answer = call("GET", "/models/flights")
+    assert status == 200
+    assert answer["champion"]["version"] == 1
+    assert [package["version"] for package in answer["pending"]] == [2]
+    assert answer["violations"] == [violation]
+    assert answer["run"] == "flights-9"
+    assert len(answer["windows"]) == 2
+    assert call("GET", "/models/ghosts")[0] == 404
+
+
+def test_models_are_listed(ledger):
+    listed = {"name": "flights", "task": "binary_classification", "published_at": "2013-03-01T00:00:00Z"}
+    ledger.commit(Write("flights", "flights", listed, pk="MODELS"))
+    world.champion(ledger)
+    assert call("GET", "/models")[1]["models"] == [
+        listed | {"version": 1, "endpoint": "evergreen-flights"},
+    ]
+
+
+def test_history_pages_from_the_newest(ledger):
+    for day in range(1, 6):
+        ledger.append(history("flights", f"2013-04-0{day}T00:00:00Z", "RunDropped", str(day)))
+    _, first = call("GET", "/models/flights/history", query={"limit": "2"})
+    assert [row["id"] for row in first["history"]] == ["5", "4"]
+    _, second = call("GET", "/models/flights/history", query={"limit": "2", "next": first["next"]})
+    _, third = call("GET", "/models/flights/history", query={"limit": "2", "next": second["next"]})
+    assert [row["id"] for row in second["history"] + third["history"]] == ["3", "2", "1"]
+    assert third["next"] is None
+    assert call("GET", "/models/flights/history", query={"limit": "0"})[0] == 400
+    assert call("GET", "/models/flights/history", query={"next": "%%%"})[0] == 400
+
+
+def test_a_person_asks_for_a_training(monkeypatch):
+    sent = []
+
+    def put_events(Entries):
+        sent.extend(Entries)
+        return {"FailedEntryCount": 0, "Entries": [{}]}
+
+    intercept(monkeypatch, "events", {"put_events": put_events})
+    status, answer = call("POST", "/models/flights/train", headers={"idempotency-key": "monday"})
+    assert status == 202
+    assert answer["cause"] == {"kind": "person", "id": "monday", "at": "2013-04-01T10:30:00Z", "by": ANN}
+    assert json.loads(sent[0]["Detail"]) == {"model": "flights", "cause": answer["cause"]}
+    assert (sent[0]["EventBusName"], sent[0]["DetailType"]) == ("evergreen", "TrainingRequested")
+    assert call("POST", "/models/ghosts/train")[0] == 404
+    assert call("POST", "/models/flights/train", headers={"idempotency-key": "a b"})[0] == 400
+
+
+def decide(decision, version=1, **more):
+    body = {"decision": decision, "reason": "looked at its figures"} | more
+    return call("POST", f"/models/flights/versions/{version}/approval", body)
+
+
+def test_an_approval_says_why_and_by_whom(ledger, sagemaker):
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
+    assert decide("approve") == (200, {"model": "flights", "version": 1, "status": "Approved", "by": ANN})
+    assert (
+        sagemaker.packages[f"{world.GROUP}/1"]["ApprovalDescription"] == f"looked at its figures (by {ANN})"
+    )
+    status, answer = decide("approve")
+    assert status == 409
+    assert "is Approved, not pending" in answer["message"]
+
+
+def test_a_rejection_is_recorded(ledger, sagemaker):
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
+    assert decide("reject")[0] == 200
+    assert sagemaker.packages[f"{world.GROUP}/1"]["ModelApprovalStatus"] == "Rejected"
+    assert [row["by"] for row in kinds(ledger, "PackageRejected")] == [ANN]
+    status, answer = decide("approve")
+    assert status == 409
+    assert '"force": true' in answer["message"]
+    assert decide("approve", force=True)[0] == 200
+
+
+def test_a_rejection_that_was_cut_short_is_sent_again(ledger, sagemaker, monkeypatch):
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "reject", lambda *args: (_ for _ in ()).throw(AwsUnavailable("down")))
+        assert decide("reject")[0] == 503
+    assert decide("reject")[0] == 200
+    assert len(kinds(ledger, "PackageRejected")) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "body", "status"),
+    [
+        (9, {"decision": "approve", "reason": "x"}, 404),
+        ("one", {"decision": "approve", "reason": "x"}, 404),
+        (1, {"decision": "maybe", "reason": "x"}, 400),
+        (1, {"decision": "approve"}, 400),
+        (1, {"decision": "approve", "reason": " "}, 400),
+    ],
+)
+def test_a_bad_decision(ledger, sagemaker, version, body, status):
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
+    assert call("POST", f"/models/flights/versions/{version}/approval", body)[0] == status
+
+
+def test_an_unknown_route_is_404():
+    assert call("GET", "/elsewhere")[0] == 404
