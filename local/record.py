@@ -25,7 +25,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from local.watch import Execution, one_line
+from local.watch import Execution, named, one_line
+from local.wording import span
 
 ROOM = timedelta(seconds=3)  # an endpoint's metrics arrive a second late
 
@@ -71,7 +72,7 @@ class Reader:
             "metrics": (evaluation.get("challenger") or {}).get("metrics", {}),
             "holdout": {name: evaluation.get(name) for name in ("rows", "from", "until")},
             "predecessor": champion.get("metrics"),
-            "cause": row["cause"],
+            "cause": self._worded(row["cause"]),
             "approved_by": row["approved_by"],
             "promoted_at": row["at"],
             "deployment": row["deployment"],
@@ -81,25 +82,39 @@ class Reader:
         return [self._window(row) for row in self.history("WindowAnalyzed")]
 
     def _window(self, row: dict) -> dict:
-        start, end = row["window"]["start"], row["window"]["end"]
-        analysis = self.json(f"monitor/{self.model}/{compact(start)}_{compact(end)}/analysis.json")
+        """A window and its analysis, which the bucket keeps under `report` where one was made."""
+        report = row.get("report", "").removeprefix(f"s3://{self.bucket}/")
+        analysis = self.json(f"{report}analysis.json") if report else {}
         return {
-            "start": start,
-            "end": end,
-            "rows": row.get("rows", 0),
-            "labelled": row.get("labelled", 0),
-            "status": row["status"],
-            "version": row.get("version"),
+            **{name: row[name] for name in ("start", "end", "rows", "labelled", "status", "version")},
             "violations": analysis.get("violations", []),
             "features": analysis.get("features", {}),
             "quality": analysis.get("quality", {}),
         }
 
+    def signals(self) -> dict[str, str]:
+        """The id of each violation's signal -> what was wrong, in words."""
+        return {
+            row["signal"]: f"violation, {span(row)}: {named(row['violations'])}"
+            for row in self.history("WindowAnalyzed")
+            if row.get("signal")
+        }
+
     def decisions(self) -> list[dict]:
         return [
-            {"at": row["at"], "signal": row["cause"], "decision": row["action"], "reason": row["reason"]}
+            {
+                "at": row["at"],
+                "signal": self._worded(row["cause"]),
+                "decision": row["action"],
+                "reason": row["reason"],
+            }
             for row in self.history("SignalAssessed")
         ]
+
+    def _worded(self, cause: dict) -> dict:
+        """A violation's cause with what was violated; any other as it is."""
+        said = self.signals().get(cause["id"])
+        return cause | {"text": said} if said else cause
 
     def deployments(self, executions: list[Execution], champions: list[dict]) -> list[dict]:
         """The deployments that shifted traffic, with what each fleet answered in each second."""
@@ -148,11 +163,6 @@ class Reader:
             Statistics=["Sum"],
         )["Datapoints"]
         return {int(point["Timestamp"].timestamp()): int(point["Sum"]) for point in found}
-
-
-def compact(moment: str) -> str:
-    """2013-06-01T00:00:00Z as the bucket's keys have it: 20130601T000000Z."""
-    return moment.replace("-", "").replace(":", "")
 
 
 def execution_record(execution: Execution, began: float) -> dict:

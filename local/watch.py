@@ -91,17 +91,18 @@ def cause_of(event: dict) -> dict:
         return base | {"kind": "schedule", "text": f"its schedule, {short_day(detail['at'])}"}
     cause = detail.get("cause")
     if kind == "ViolationFound":
-        return (cause or base | {"kind": "violation"}) | {"text": violation_text(detail)}
+        return (cause or base | {"kind": "violation"}) | {
+            "text": f"a violation: {named(detail.get('top') or [])}"
+        }
     if cause:
         words = CAUSES.get(cause["kind"], cause["kind"])
         return cause | {"text": f"{words} ({cause['id'].split('@')[0]})"}
     return base | {"kind": "program", "text": kind or "an event"}
 
 
-def violation_text(detail: dict) -> str:
-    top = detail.get("top") or []
-    named = ", ".join(dict.fromkeys(found.get("feature_name", "?") for found in top))
-    return f"{detail.get('violations', len(top))} violations: {named}" if named else "a violation"
+def named(violations: list[dict]) -> str:
+    """What is violated, each thing once: `log_loss, temp`."""
+    return ", ".join(dict.fromkeys(found["feature_name"] for found in violations)) or "nothing named"
 
 
 class Watch:

@@ -68,7 +68,7 @@ class World:
         self.upload_months(moment)
 
     def move(self, moment: datetime) -> None:
-        """Sets the clock. A new day may start a schedule's machine: it is looked for before the world goes on."""
+        """Sets the clock. What a new day may have started is looked for before the world goes on."""
         self.clock.set(moment, frozen=True)
         if moment.date() != self.now.date():
             self.watch.poll()
