@@ -112,7 +112,7 @@ def _events(folder: Path | None, skipped: Skipped) -> Iterator[tuple[str, dict[s
                     continue
                 where = f"{path.relative_to(folder)}:{number}"
                 try:
-                    event = json.loads(line)
+                    event = json.loads(line.strip())
                 except ValueError as error:
                     skipped.add(where, _reason(error))
                     continue

@@ -51,7 +51,8 @@ def test_a_model_against_itself_differs_by_nothing(exam: Job, trained: Job) -> N
 
 def test_each_model_is_scored_by_its_own_script(exam: Job, trained: Job) -> None:
     """Both folders have an inference.py and a features.py: the champion's must not be the challenger's."""
-    champion(exam, trained, "def model_fn(d): pass\ndef predict_fn(rows, model):\n    return [{'prediction': 0, 'probability': 0.5}] * len(rows)\n")  # fmt: skip
+    coin = "[{'prediction': 0, 'probability': 0.5}] * len(rows)"
+    champion(exam, trained, f"def model_fn(d): pass\ndef predict_fn(rows, model): return {coin}\n")
     succeed(exam.run("evaluate"))
     evaluation = exam.json("evaluation/evaluation.json")
     assert evaluation["champion"]["metrics"]["roc_auc"]["value"] == 0.5

@@ -89,5 +89,6 @@ def test_the_last_of_chained_exceptions_is_the_one() -> None:
 
 def test_the_toolkits_own_traceback_is_not_the_scripts() -> None:
     reported = 'ExecuteUserScriptError:\nExitCode 1\nErrorMessage ""\nCommand "python train.py"'
-    lines = ["2026 sagemaker-training-toolkit ERROR Reporting training FAILURE", "Traceback (most recent call last):", "Oh: no"]  # fmt: skip
+    lines = ["2026 sagemaker-training-toolkit ERROR Reporting training FAILURE"]
+    lines += ["Traceback (most recent call last):", "Oh: no"]
     assert failure_reason(lines, reported) == "the training script ended with exit code 1: no message"
