@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from local.wording import clock, day, interval, number, short_day, span, why
+from local.record import telling
+from local.wording import clock, day, interval, number, short_day, span, who, why
 
 
 class Console:
@@ -68,8 +69,8 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def timeline(record: dict) -> str:
-    """All executions but the monitor runs that found nothing."""
-    shown = [x for x in record["executions"] if x["machine"] != "monitor" or x["ended_in"] != "WindowClean"]
+    """The executions that did something."""
+    shown = [execution for execution in record["executions"] if telling(execution)]
     rows = [
         (
             clock(execution["start"]),
@@ -82,7 +83,7 @@ def timeline(record: dict) -> str:
         for execution in shown
     ]
     quiet = len(record["executions"]) - len(shown)
-    title = "Timeline" + (f" (without {quiet} monitor runs that found nothing)" if quiet else "")
+    title = f"Timeline (without {quiet} executions that found nothing or were dropped: loop.json has them)"
     return table(title, ("at", "day", "machine", "ended in", "took", "because of"), rows)
 
 
@@ -99,7 +100,7 @@ def champions(record: dict) -> str:
                 f"{record['primary']} {interval(score)}" if score else "n/a",
                 f"{number(before['value'])}" if before else "none",
                 f"{held['rows']} rows, {span(held, 'from', 'until')}" if held.get("rows") else "n/a",
-                f"{why(champion['cause'])}; approved by {champion['approved_by']}",
+                f"{why(champion['cause'])}; approved by {who(champion['approved_by'])}",
             )
         )
     heads = ("version", "in service", "on its holdout", "predecessor there", "holdout", "caused by")

@@ -17,7 +17,8 @@ OUTCOMES = {"ModelDeployed": "promoted", "DeploymentRolledBack": "rolled back"}
 
 def metric(record: dict, measured: list[dict], name: str) -> str:
     """One metric over the weeks: intervals, violations, retraining moments, the replaced model's shadow."""
-    start, end = when(record["windows"][0]["start"]), when(record["windows"][-1]["end"])
+    shown = with_rows(record)
+    start, end = when(shown[0]["start"]), when(shown[-1]["end"])
     shadows = [week for week in record["weeks"] if name in week["old"]]
     scores = [window["quality"][name] for window in measured if name in window["quality"]]
     values = [
@@ -115,7 +116,7 @@ def canary(deployment: dict) -> str:
 
 def drift(record: dict) -> str:
     """Features by windows: how far each has moved, as a share of what is allowed."""
-    shown = record["windows"]
+    shown = with_rows(record)
     names = list(dict.fromkeys(name for window in shown for name in window["features"]))
     peak = {name: max(strength(window["features"].get(name)) for window in shown) for name in names}
     names.sort(key=lambda name: -peak[name])
@@ -126,6 +127,12 @@ def drift(record: dict) -> str:
         heads += f"<td>{start:%b}</td>" if start.month != month else "<td></td>"
         month = start.month
     return f'<table class="heat"><tbody>{body}<tr class="when"><th></th>{heads}</tr></tbody></table>'
+
+
+def with_rows(record: dict) -> list[dict]:
+    """The windows from the first one on that any row fell into."""
+    first = next((at for at, window in enumerate(record["windows"]) if window["rows"]), 0)
+    return record["windows"][first:]
 
 
 def strength(feature: dict | None) -> float:
@@ -147,7 +154,9 @@ def heat_row(name: str, shown: list[dict]) -> str:
             else window["status"]
         )
         tips.append(f"{name}, {span(window)}: {said}")
-    return f'<tr><th title="{escape(name)}">{escape(name)}</th>{charts.columns(cells, tips)}</tr>'
+    seasonal = any(window["features"].get(name, {}).get("seasonal") for window in shown)
+    shown_name = f"<em>{escape(name)}</em>" if seasonal else escape(name)
+    return f'<tr><th title="{escape(name)}">{shown_name}</th>{charts.columns(cells, tips)}</tr>'
 
 
 def timeline(record: dict) -> str:

@@ -184,6 +184,12 @@ def execution_record(execution: Execution, began: float) -> dict:
     }
 
 
+def telling(execution: dict) -> bool:
+    """Whether an execution is part of the story: windows without findings and dropped requests are not."""
+    silent = ("NoData", "TooFewRows", "WindowClean")
+    return execution["ended_in"] not in silent and not execution["ended_in"].endswith("Dropped")
+
+
 def missing(champions: list[dict], executions: list[dict], windows: list[dict]) -> str | None:
     """Why the loop did not close, with the execution that failed and its reason; None where it closed.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from local import figures
 from local.figures import LOWER_IS_BETTER
-from local.wording import clock, day, grouped, interval, number, short_day, span, why
+from local.record import telling
+from local.wording import clock, day, grouped, interval, number, short_day, span, who, why
 
 ACTS = {"rollback": "roll back"}
 
@@ -171,8 +172,10 @@ def champion_row(champion: dict, record: dict) -> tuple[str, ...]:
     held = champion.get("holdout") or {}
     figures_ = ""
     for name in leading(champion["metrics"], record):
-        rest = f' <span class="soft">predecessor {interval(before[name])}</span>' if name in before else ""
-        figures_ += f"<div>{escape(name)} {interval(champion['metrics'][name])}{rest}</div>"
+        rest = f", predecessor {number(before[name]['value'])}" if name in before else ""
+        low_high = interval(champion["metrics"][name]).partition(" ")[2]
+        value = number(champion["metrics"][name]["value"])
+        figures_ += f"<div>{escape(name)} <b>{value}</b> <span class=soft>{low_high}{rest}</span></div>"
     if held.get("rows"):
         figures_ += f"<small>{grouped(held['rows'])} rows, {span(held, 'from', 'until')}</small>"
     return (
@@ -180,11 +183,11 @@ def champion_row(champion: dict, record: dict) -> tuple[str, ...]:
         day(champion["promoted_at"]),
         escape(why(champion["cause"])),
         figures_,
-        escape(champion["approved_by"]),
+        escape(who(champion["approved_by"])),
     )
 
 
-def leading(metrics: dict, record: dict, limit: int = 4) -> list[str]:
+def leading(metrics: dict, record: dict, limit: int = 3) -> list[str]:
     """The metrics that decide come first, then the rest as they stand in the evaluation."""
     first = [name for name in dict.fromkeys((record["primary"], record["quality"])) if name in metrics]
     return (first + [name for name in metrics if name not in first])[:limit]
@@ -204,10 +207,11 @@ def canaries(record: dict) -> str:
 def drift(record: dict) -> str:
     if not any(window["features"] for window in record["windows"]):
         return ""
-    legend = key(("heat", "share of the allowed distance"), ("over", "over it: a violation"))
+    legend = key(("heat", "distance, as a share of what is allowed"), ("over", "a violation"))
     return section(
         "Drift, feature by window",
-        "Each week's distance from the champion's training data; a new champion brings a new baseline.",
+        "Each week's distance from the champion's training data; a new champion brings a new baseline. What "
+        "model.yaml calls seasonal is in italics: it may move and is never a violation.",
         f"{legend}<figure>{figures.drift(record)}</figure>",
     )
 
@@ -216,26 +220,30 @@ def timeline(record: dict) -> str:
     story = "".join(story_line(execution) for execution in record["executions"] if telling(execution))
     return section(
         "Timeline",
-        "Each execution in the run's own seconds; the world waits while one runs.",
+        "Each execution in the run's own seconds; the world waits while one runs. Windows without findings "
+        "and requests that were dropped are in the tables at the end.",
         f'<figure>{figures.timeline(record)}</figure><ol class="story">{story}</ol>',
     )
 
 
-def telling(execution: dict) -> bool:
-    """A monitor run that found nothing is in the table of windows; it is no part of the story."""
-    return execution["machine"] != "monitor" or execution["status"] != "SUCCEEDED"
-
-
 def story_line(execution: dict) -> str:
-    steps = " → ".join(f"{state['name']} {state['seconds']:.1f} s" for state in execution["states"])
+    steps = " → ".join(f"{name} {seconds:.1f} s" for name, seconds in steps_of(execution).items())
     said = f": {execution['reason']}" if execution["reason"] else ""
     return (
         f"<li><time>{short_day(execution['at'])}<br>{clock(execution['start'])}</time><div>"
         f"<b>{escape(execution['machine'])}</b> {escape(execution['ended_in'])}{escape(said)} "
         f'<div class="why">because of {escape(why(execution["cause"]))}</div>'
-        f"<details><summary>{len(execution['states'])} states, {clock(execution['seconds'])}</summary>"
+        f"<details><summary>{len(steps_of(execution))} states, {clock(execution['seconds'])}</summary>"
         f'<div class="states">{escape(steps)}</div></details></div></li>'
     )
+
+
+def steps_of(execution: dict) -> dict[str, float]:
+    """State -> seconds, in order; a state that was entered again counts once, with all of its time."""
+    found: dict[str, float] = {}
+    for state in execution["states"]:
+        found[state["name"]] = found.get(state["name"], 0) + state["seconds"]
+    return found
 
 
 def decisions(record: dict) -> str:

@@ -203,7 +203,8 @@ class Watch:
             state.exited = at
             again = any(before.name == state.name for before in execution.states[:-1])  # a loop that waits
             if state.kind in SHOWN and execution.machine not in BRIEF and not again:
-                self._tell(execution, state.name, state.error or "", state.seconds)
+                caught = f"{state.error.partition(':')[0]}, caught" if state.error else ""
+                self._tell(execution, state.name, caught, state.seconds)
         elif kind == "TaskFailed":
             failed = event["taskFailedEventDetails"]
             execution.states[-1].error = one_line(f"{failed.get('error')}: {spoken(failed.get('cause'))}")

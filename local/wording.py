@@ -69,4 +69,9 @@ def why(cause: dict | None) -> str:
     """A cause in a few words: what kind of thing it was, and which one."""
     if not cause:
         return "unknown"
-    return cause.get("text") or f"{CAUSES.get(cause['kind'], cause['kind'])} ({cause['id']})"
+    return cause.get("text") or f"{CAUSES.get(cause['kind'], cause['kind'])} ({cause['id'].split('@')[0]})"
+
+
+def who(principal: str) -> str:
+    """The name at the end of a principal's ARN."""
+    return principal.rsplit("/", 1)[-1]
