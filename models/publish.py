@@ -3,7 +3,7 @@
 python -m models.publish models/flights --stack evergreen
 
 Uploads each file and a source.tar.gz to s3://<bucket>/models/<name>/<digest>/, and model.yaml last: its
-arrival starts the onboard machine. The same content has the same digest, so that publishing it again changes nothing.
+arrival starts the onboard machine. The same content has the same digest: publishing it again changes nothing.
 """
 
 from __future__ import annotations

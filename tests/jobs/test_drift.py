@@ -29,6 +29,7 @@ def distance(reference: Reference, values: np.ndarray | list[str | None]) -> tup
     return reference.distance(reference.counts(values)[0])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy's p value, which is not asked for
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-5, 5), min_size=1, max_size=60),

@@ -1,0 +1,121 @@
+"""The other two tasks end to end: several classes, and a number."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import baseline, predictions
+from jobs import spec as model_spec
+from jobs.analyze import analyze
+from jobs.capture import Captured
+from jobs.evaluate import Scored, compare
+from jobs.prepare import prepare
+from jobs.spec import MULTICLASS, REGRESSION, Spec
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CLASSES = ["cat", "dog", "owl"]
+YAML = """
+name: demo
+task: {task}
+target: label
+id: id
+time: at
+features: {{x: number}}
+gate: {{primary: {primary}, holdout: 14d, min_rows: 100}}
+monitor: {{every: 7d, min_rows: 200, quality: {{metric: {primary}, tolerance: 0.1}}}}
+"""
+
+
+def make(task: str, count: int, noise: float, seed: int = 0) -> list[dict[str, Any]]:
+    """x decides the label but for the noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.random(count) * 3
+    seen = np.clip(x + rng.normal(0, noise, count), 0, 2.999)
+    return [
+        {
+            "id": f"{seed}-{index}",
+            "at": START + timedelta(hours=index),
+            "x": float(x[index]),
+            "label": float(seen[index]) if task == REGRESSION else CLASSES[int(seen[index])],
+        }
+        for index in range(count)
+    ]
+
+
+def answer(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if task == REGRESSION:
+        return [{"prediction": row["x"]} for row in rows]
+    likely = [CLASSES[int(row["x"])] for row in rows]
+    return [
+        {"prediction": name, "probabilities": {other: 0.8 if other == name else 0.1 for other in CLASSES}}
+        for name in likely
+    ]
+
+
+@pytest.mark.parametrize(("task", "primary"), [(MULTICLASS, "f1_macro"), (REGRESSION, "r2")])
+def test_a_task_from_its_data_to_a_window(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, primary: str
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "base"))
+    (tmp_path / "model.yaml").write_text(YAML.format(task=task, primary=primary))
+    spec, data = model_spec.load(tmp_path), tmp_path / "data"
+    data.mkdir()
+    pq.write_table(pa.Table.from_pylist(make(task, 1200, 0.1)), data / "rows.parquet")
+    report = prepare(spec, data, None)
+    assert report["accepted"], report["reason"]
+    parts = [
+        pq.read_table(tmp_path / f"base/processing/output/{name}/{name}.parquet")
+        for name in ("train", "holdout")
+    ]
+    content = judge(spec, parts, tmp_path)
+
+    good, bad = window(spec, content, 0.1), window(spec, content, 2.0)
+    assert good["violations"] == []
+    assert good["quality"][primary]["value"] == pytest.approx(content["quality"][primary]["value"], abs=0.05)
+    assert [entry["constraint_check_type"] for entry in bad["violations"]] == ["model_quality_check"]
+    assert bad["quality"][primary]["high"] < content["quality"][primary]["value"] - 0.1
+
+
+def judge(spec: Spec, parts: list[pa.Table], folder: Path) -> dict[str, Any]:
+    """The evaluation of a good model against a blind one; returns baseline.json's content."""
+    train, holdout = parts
+    rows = holdout.to_pylist()
+    ours = Scored(answer(spec.task, rows), {})
+    blind = Scored([ours.answers[0]] * len(rows), {})
+    evaluation, scores = compare(spec, holdout, ours, blind)
+    assert evaluation["difference"][spec.gate["primary"]]["low"] > 0.3
+    watched = predictions.monitored(spec.task, ours.answers)
+    baseline.write(folder, spec, train, holdout, watched, scores, evaluation["challenger"]["metrics"])
+    return json.loads((folder / "baseline.json").read_text())
+
+
+def window(spec: Spec, content: dict[str, Any], noise: float) -> dict[str, Any]:
+    rows = make(spec.task, 400, noise, seed=9)
+    labels = {row["id"]: str(row.pop("label")) for row in rows}
+    for row in rows:
+        row["at"] = row["at"].isoformat()
+    captured = Captured(rows, answer(spec.task, rows), [row["id"] for row in rows], [START] * len(rows))
+    return analyze(spec, content, captured, labels, (START, START + timedelta(days=17)))[0]
+
+
+def test_a_label_that_the_model_does_not_know_is_wrong() -> None:
+    answers = answer(MULTICLASS, [{"x": 0.5}, {"x": 1.5}])
+    scores = predictions.to_scores(MULTICLASS, ["cat", "bat"], answers)
+    assert scores.label.tolist() == [0, -1]
+    assert scores.predicted.tolist() == [0, 1]
+
+
+def test_bare_answers_have_no_probability() -> None:
+    scores = predictions.to_scores(
+        "binary_classification", ["1", "0.0"], [{"prediction": 1}, {"prediction": 0}]
+    )
+    assert scores.probability is None
+    assert scores.label.tolist() == [1, 0]
