@@ -23,6 +23,7 @@ gate: {primary: roc_auc, floor: 0.65, holdout: 14d, min_rows: 100, slices: [orig
 ship: {strategy: canary, percent: 10, bake: 10m, alarms: {errors: 1%, latency_p99: 200ms}}
 monitor:
   every: 7d
+  data: {drift: 0.2, seasonal: [temp]}
   min_rows: 10
   quality: {metric: log_loss, tolerance: 0.05, min_labels: 50}
 retrain: {schedule: rate(7 days), on: [violation, data], cool_down: 6h, per_day: 2, window: 90d}

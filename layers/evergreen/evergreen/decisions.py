@@ -78,7 +78,9 @@ def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgem
     champion = evaluation.get("champion")
     if not champion:
         return Judgement(True, f"{shown} passes the gate's floor, {gate['floor']:g}; no champion yet", values)
-    against = champion["metrics"][name]
+    against = champion["metrics"].get(name) or {}
+    if against.get("value") is None:
+        return Judgement(False, f"{shown}: the champion's {name} could not be computed to compare", values)
     gain = _gain(metric, values[name], against["value"])
     versus = f"{shown} against the champion's {_figure(against)}"
     if gain <= gate["margin"]:

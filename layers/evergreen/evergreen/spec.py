@@ -85,7 +85,12 @@ _ship = mapping(
         "probation": Key(scalar(units.duration(0, 30 * DAY)), DAY),
     }
 )
-_free = mapping_of(lambda node, path, mistakes: None)
+_drift = mapping(
+    {
+        "drift": Key(scalar(units.number(0, 1)), 0.1),
+        "seasonal": Key(list_of(_column), []),
+    }
+)
 _retrain = mapping(
     {
         "schedule": Key(scalar(units.schedule), None),
@@ -153,8 +158,7 @@ _MODEL = mapping(
                     "every": Key(scalar(units.duration(MINUTE, 365 * DAY))),
                     "lookback": Key(scalar(units.duration(MINUTE, 365 * DAY)), None),
                     "min_rows": Key(_rows, 1000),
-                    # What the analyser makes of these two, beside what is named here, is its own affair.
-                    "data": Key(_free, {}),
+                    "data": Key(_drift, _defaults(_drift)),
                     "quality": Key(
                         mapping(
                             {
@@ -220,9 +224,12 @@ def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[
         yield from _metric_contradictions(spec)
     if spec["ship"]:
         yield from _ship_contradictions(spec["ship"])
-    monitor = spec["monitor"]
-    if monitor and monitor["every"] and monitor["every"] % MINUTE:
+    monitor = spec["monitor"] or {}
+    if monitor.get("every") and monitor["every"] % MINUTE:
         yield "monitor.every", "is not a whole number of minutes"
+    for name in (monitor.get("data") or {}).get("seasonal") or ():
+        if name not in features:
+            yield "monitor.data.seasonal", f"{name!r} is not a feature"
 
 
 def _feature_contradictions(path: str, feature: dict[str, Any]):

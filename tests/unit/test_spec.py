@@ -1,0 +1,137 @@
+"""model.yaml: what may be meant, what may not, and on which line."""
+
+from pathlib import Path
+
+import pytest
+from evergreen import spec, units
+from evergreen.errors import SpecInvalid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.world import MODEL_YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def mistakes(text, **more):
+    with pytest.raises(SpecInvalid) as raised:
+        spec.parse(text, **more)
+    return str(raised.value).splitlines()[1:]
+
+
+def changed(old, new):
+    assert old in MODEL_YAML
+    return MODEL_YAML.replace(old, new)
+
+
+def test_the_example_model_is_valid():
+    folder = ROOT / "models" / "flights"
+    files = {path.name for path in folder.iterdir()}
+    parsed = spec.parse((folder / "model.yaml").read_text(), folder="flights", files=files)
+    assert parsed["monitor"]["lookback"] == 7 * 86400
+
+
+def test_units_and_defaults():
+    parsed = spec.parse(MODEL_YAML)
+    assert parsed["gate"]["holdout"] == 14 * 86400
+    assert parsed["ship"]["alarms"] == {"errors": 0.01, "latency_p99": 0.2}
+    assert parsed["monitor"]["lookback"] == parsed["monitor"]["every"] == 7 * 86400
+    assert parsed["features"]["distance"] == {
+        "type": "number",
+        "min": None,
+        "max": None,
+        "values": None,
+        "nullable": False,
+    }
+    assert parsed["retrain"]["repeat"] == 2
+    assert parsed["processing"]["instance"] == "ml.m5.large"
+
+
+def test_defaults_are_nobodys_to_share():
+    first, second = spec.parse(MODEL_YAML), spec.parse(MODEL_YAML)
+    first["processing"]["instance"] = "ml.p4d.24xlarge"
+    assert (
+        second["processing"]["instance"] == spec.parse(MODEL_YAML)["processing"]["instance"] == "ml.m5.large"
+    )
+
+
+# What stands in the specification, what is put in its place, and what is said of it.
+MISTAKES = """
+name: flights | name: Flights! | line 1: name: 'Flights!' is not a name of at most 20 small letters
+task: binary_classification | task: ranking | line 2: task: 'ranking' is not one of binary_classification
+target: late | target: distance | line 9: features.distance: is the target: a model must not see it
+min: 0, max: 23 | min: 24, max: 23 | line 8: features.dep_hour.min: 24 is more than max, 23
+distance: number | distance: float | line 9: features.distance: 'float' is not one of number, integer
+distance: number | distance: {type: string, max: 3} | line 9: features.distance.type: a string has no min
+values: [EWR, JFK, LGA] | values: [] | line 7: features.origin.values: allows nothing
+train.py, instance: ml.m5 | train.py, instance: m5 | line 11: train.instance: 'm5.large' is not an instance
+iterations: 80 | iterations: [80] | line 11: train.hyperparameters.iterations: must be a single value
+primary: roc_auc | primary: rmse | line 13: gate.primary: 'rmse' is not a metric of binary_classification
+floor: 0.65 | floor: high | line 13: gate.floor: 'high' is not a number
+holdout: 14d | holdout: 14 | line 13: gate.holdout: 14 is not a duration such as 90d, 6h, 10m
+percent: 10 | percent: 60 | line 14: ship.percent: 60 is not between 1 % and 50 %
+errors: 1% | errors: 101% | line 14: ship.alarms.errors: '101%' is not between 0 % and 100 %
+canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 10 %, the smallest step
+canary, percent: 10, bake: 10m | linear, percent: 10, bake: 1h | line 14: ship.bake: 10 steps of 1h take
+every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minutes
+metric: log_loss | metric: logloss | line 19: monitor.quality.metric: 'logloss' is not a metric of
+rate(7 days) | rate(7 day) | line 20: retrain.schedule: 'rate(7 day)' is not a schedule such as
+rate(7 days) | every week | line 20: retrain.schedule: 'every week' is not a schedule such as
+on: [violation, data] | on: [violations] | line 20: retrain.on[0]: 'violations' is not one of
+on: [violation, data] | on: violation | line 20: retrain.on: must be a list, not a single value
+per_day: 2 | per_day: 2, per_day: 3 | line 20: retrain.per_day: is given twice (first on line 20)
+cool_down: 6h | cooldown: 6h | line 20: retrain.cooldown: is not a key here; did you mean cool_down?
+task: binary_classification |  | line 1: task: is missing
+seasonal: [temp] | seasonal: [wind] | line 17: monitor.data.seasonal: 'wind' is not a feature
+"""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.strip().splitlines())
+def test_a_mistake_has_its_line_and_its_reason(mistake):
+    old, new, found = mistake.split(" | ")
+    (only,) = mistakes(changed(old, new))
+    assert only.strip().startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "line 1: the file is empty"),
+        ("- a\n- b", "line 1: must be a mapping of names, not a list"),
+        ("name: a\n  b: [", "line 2: not YAML: mapping values are not allowed here"),
+        ("name: \x00", "line 1: not YAML"),
+    ],
+)
+def test_what_is_not_a_specification(text, found):
+    assert found in mistakes(text)[0]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_valid_or_refused(text):
+    with pytest.raises(SpecInvalid):
+        spec.parse(text)
+
+
+@given(
+    line=st.integers(0, MODEL_YAML.count("\n") - 1),
+    garbage=st.text(st.characters(blacklist_characters="\n\r\x85\u2028\u2029", codec="utf-8"), max_size=30),
+)
+def test_a_broken_line_is_refused_not_crashed_on(line, garbage):
+    lines = MODEL_YAML.splitlines()
+    lines[line] = garbage
+    try:
+        spec.parse("\n".join(lines))
+    except SpecInvalid as refused:
+        assert str(refused).startswith("model.yaml has ")
+
+
+@given(st.integers(1, 5000).map(lambda minutes: minutes * 60))
+def test_a_rate_is_a_schedule(seconds):
+    assert units.schedule(units.rate(seconds)) == units.rate(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(604800, "rate(7 days)"), (3600, "rate(1 hour)"), (5400, "rate(90 minutes)")]
+)
+def test_rates(seconds, text):
+    assert units.rate(seconds) == text
