@@ -245,17 +245,10 @@ def _install_resources() -> None:
     """CompositeAlarm, and alarms over metric math, as CloudFormation types."""
 
     def create(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-        if not properties.get("Metrics"):
-            return plain["create"](logical_id, properties, stack)
-        first = next(q["MetricStat"] for q in properties["Metrics"] if q.get("MetricStat"))
-        named = properties | {
-            "MetricName": first["Metric"]["MetricName"],
-            "Namespace": first["Metric"]["Namespace"],
-        }
-        identity, attributes = plain["create"](logical_id, named, stack)
-        alarm = ministack.get("alarms")[identity]
-        alarm |= {"Metrics": properties["Metrics"], "Period": first["Period"]}
-        return identity, attributes
+        return _with_metrics(plain["create"](logical_id, _named(properties), stack), properties)
+
+    def update(name: str, old: dict, new: dict, stack: str, logical_id: str | None = None) -> Any:
+        return _with_metrics(plain["update"](name, _named(old), _named(new), stack, logical_id), new)
 
     def create_composite(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
         name = properties.get("AlarmName") or f"{stack}-{logical_id}"
@@ -270,5 +263,24 @@ def _install_resources() -> None:
         ministack.get("delete_alarms")({}, {"AlarmNames": [name]}, False, True)
 
     plain = dict(ministack.get("resource_handlers")["AWS::CloudWatch::Alarm"])
-    ministack.add_resource_type("AWS::CloudWatch::Alarm", **(plain | {"create": create}))
+    ministack.add_resource_type("AWS::CloudWatch::Alarm", **(plain | {"create": create, "update": update}))
     ministack.add_resource_type("AWS::CloudWatch::CompositeAlarm", create_composite, delete_composite)
+
+
+def _named(properties: dict[str, Any]) -> dict[str, Any]:
+    """MiniStack wants a metric's name of an alarm over metric math too."""
+    stats = [query["MetricStat"] for query in properties.get("Metrics") or [] if query.get("MetricStat")]
+    if not stats:
+        return properties
+    metric = stats[0]["Metric"]
+    return (
+        properties
+        | {key: metric[key] for key in ("MetricName", "Namespace")}
+        | {"Period": stats[0]["Period"]}
+    )
+
+
+def _with_metrics(made: tuple[str, dict[str, Any]], properties: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if properties.get("Metrics"):
+        ministack.get("alarms")[made[0]]["Metrics"] = properties["Metrics"]
+    return made

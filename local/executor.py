@@ -47,7 +47,6 @@ def _function(pool: Pool, url: str, config: dict[str, Any], archive: bytes) -> F
     ]
     return Function(
         key=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
-        name=config["FunctionName"],
         arn=config["FunctionArn"],
         timeout=float(config.get("Timeout") or 3),
         environment=environment,

@@ -40,7 +40,6 @@ class Function:
     """What a worker is started from. `key` changes with anything that would need a new worker."""
 
     key: str
-    name: str
     arn: str
     timeout: float  # seconds
     environment: dict[str, str]

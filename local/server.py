@@ -25,11 +25,12 @@ from local import (
     delivery,
     executor,
     httpapi,
+    machinelogs,
     machines,
     ministack,
     permissions,
     schedules,
-)
+)  # fmt: skip
 from local.lambdas import Pool
 from local.machine import Machine
 from local.sagemaker.runtime import handle_invoke
@@ -51,6 +52,7 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     executor.install(pool, url)
     permissions.install()
     machines.install(host, service)
+    machinelogs.install()
     delivery.install(host)
     schedules.install(host)
     alarms.install(host)

@@ -54,6 +54,13 @@ def http_api(account: Account) -> tuple[str, str]:
                 "RoleArn": account.role("states"),
                 "DefinitionS3Location": {"Bucket": bucket, "Key": "d"},
                 "DefinitionSubstitutions": {"What": "substituted"},
+                "LoggingConfiguration": {
+                    "Level": "ALL",
+                    "IncludeExecutionData": False,
+                    "Destinations": [
+                        {"CloudWatchLogsLogGroup": {"LogGroupArn": arn("logs", f"log-group:{name}:*")}}
+                    ],
+                },
             },
         },
     }
@@ -85,6 +92,15 @@ def test_an_http_api_has_its_bodys_routes_and_asks_for_a_signature(
     assert running.api("GET", "/elsewhere")[0] == 404
     assert running.api("GET", "/models/broken") == (500, {"message": "Internal Server Error"})
     assert account.run(arn("states", f"stateMachine:{machine}"))["output"] == '"substituted"'
+    events = account.client("logs").filter_log_events(logGroupName=machine)["events"]
+    lines = [json.loads(event["message"]) for event in events]
+    assert [line["type"] for line in lines] == [
+        "ExecutionStarted",
+        "PassStateEntered",
+        "PassStateExited",
+        "ExecutionSucceeded",
+    ]
+    assert "output" not in lines[-1]["details"]
 
 
 def test_the_clock_can_be_read_and_moved(running: stack.Stack) -> None:
