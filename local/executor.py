@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from local import ministack
-from local.lambdas import Function, Pool, Result
+from local.lambdas import Pool
+from local.workers import Function, Result
 
 
 def install(pool: Pool, url: str) -> None:

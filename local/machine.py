@@ -11,6 +11,7 @@ from botocore.config import Config
 from local import ministack
 
 ROOT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+ACCOUNT_KEYS = {key.lower(): value for key, value in ROOT.items()}  # as boto3 takes them
 # No botocore retries: the callers that need them (state machines, SDK users) have their own.
 CLIENT_CONFIG = Config(
     retries={"total_max_attempts": 1}, max_pool_connections=32, connect_timeout=5, read_timeout=300,

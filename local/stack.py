@@ -6,8 +6,6 @@ with stack.running() as running:
 """
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import random
@@ -19,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,20 +29,14 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.machine import CLIENT_CONFIG, ROOT
+from local.machine import ACCOUNT_KEYS, CLIENT_CONFIG, ROOT
+from local.sam import REGION, ROOT_DIR, Progress, StackError, deploy_template
 
-ROOT_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = ROOT_DIR / ".cache" / "local"
-REGION, ACCOUNT = "us-east-1", "000000000000"
+ACCOUNT = "000000000000"
 DEFAULT_PORT = 4566
 TIME_SCALE = 40.0
 READY_SECONDS = 60.0
-BUILD_INPUTS = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachines")
-Progress = Callable[[str], None]
-
-
-class StackError(Exception):
-    """The stack did not start or deploy; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +89,8 @@ class Stack:
     def client(self, service: str) -> Any:
         """A shared boto3 client with the account's root credentials."""
         if service not in self._clients:
-            keys = {key.lower(): value for key, value in ROOT.items()}
             self._clients[service] = boto3.Session(region_name=REGION).client(
-                service, endpoint_url=self.url, config=CLIENT_CONFIG, **keys
+                service, endpoint_url=self.url, config=CLIENT_CONFIG, **ACCOUNT_KEYS
             )
         return self._clients[service]
 
@@ -249,68 +240,6 @@ def _wait_until_ready(stack: Stack) -> None:
 
 def _tail(log: Path, lines: int = 30) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-
-
-def deploy_template(
-    url: str, project: Path = ROOT_DIR, progress: Progress = lambda _: None
-) -> dict[str, str]:
-    """sam build (unless nothing changed) and sam deploy; the stack's outputs."""
-    build(project, progress)
-    progress("sam deploy")
-    command = ["deploy", "--config-env", "local"]
-    command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
-    _sam(command, project, ROOT | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION})
-    keys = {key.lower(): value for key, value in ROOT.items()}
-    cloudformation = boto3.client("cloudformation", endpoint_url=url, region_name=REGION, **keys)
-    stacks = cloudformation.describe_stacks()["Stacks"]
-    ours = next(s for s in stacks if not s["StackName"].startswith("aws-sam-cli"))
-    return {output["OutputKey"]: output["OutputValue"] for output in ours.get("Outputs", [])}
-
-
-def build(project: Path, progress: Progress) -> None:
-    """sam build, skipped where its inputs are what they were at the last one. One at a time in a folder."""
-    folder = project / ".aws-sam"
-    folder.mkdir(exist_ok=True)
-    with (folder / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        marker, digest = folder / "inputs.sha256", _digest(project)
-        if marker.exists() and marker.read_text() == digest and (folder / "build" / "template.yaml").exists():
-            return
-        progress("sam build")
-        marker.unlink(missing_ok=True)
-        _sam(["build"], project, {})
-        marker.write_text(digest)
-
-
-def _digest(project: Path) -> str:
-    found = hashlib.sha256()
-    for name in BUILD_INPUTS:
-        path = project / name
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if file.exists() and "__pycache__" not in file.parts:
-                found.update(str(file.relative_to(project)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return found.hexdigest()
-
-
-def _sam(arguments: list[str], project: Path, environment: dict[str, str]) -> None:
-    tools = ROOT_DIR / ".tools" / "bin"
-    sam = shutil.which("sam", path=f"{tools}{os.pathsep}{os.environ.get('PATH', '')}")
-    if sam is None:
-        raise StackError("the SAM CLI is not installed: run `make setup`")
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    inherited["PATH"] = f"{tools}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-    result = subprocess.run(
-        [sam, *arguments],
-        cwd=project,
-        env=inherited | environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode:
-        said = "\n".join((result.stdout + result.stderr).splitlines()[-40:])
-        raise StackError(f"`sam {' '.join(arguments)}` failed:\n{said}")
 
 
 def stop_all() -> list[int]:

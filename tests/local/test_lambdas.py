@@ -12,8 +12,9 @@ import pytest
 
 from local import lambdas
 from local.executor import store_embedded_metrics
+from local.workers import MAX_RESPONSE, Function
 
-MakeFunction = Callable[..., lambdas.Function]
+MakeFunction = Callable[..., Function]
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def pool(tmp_path: Path) -> Iterator[lambdas.Pool]:
 
 @pytest.fixture
 def function(pool: lambdas.Pool) -> MakeFunction:
-    def make(code: str, layers: Path | None = None, timeout: float = 5, **variables: str) -> lambdas.Function:
+    def make(code: str, layers: Path | None = None, timeout: float = 5, **variables: str) -> Function:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as files:
             files.writestr("app.py", code)
         environment = {"_HANDLER": "app.handler", "PATH": os.environ["PATH"], **variables}
         folder = pool.unpack(str(hash(code)), [archive.getvalue()])
-        return lambdas.Function(str(hash(code)), "arn:aws:lambda:::f", timeout, environment, folder, layers)
+        return Function(str(hash(code)), "arn:aws:lambda:::f", timeout, environment, folder, layers)
 
     return make
 
@@ -78,7 +79,7 @@ def test_a_function_sees_its_own_environment_and_its_layer(
 def test_a_large_answer_is_refused_and_the_worker_lives(pool: lambdas.Pool, function: MakeFunction) -> None:
     large = function("import os\ndef handler(e, c): return 'x' * e['n'] or os.getpid()")
     pid = pool.invoke(large, {"n": 0}, "r1").body
-    refused = pool.invoke(large, {"n": lambdas.MAX_RESPONSE + 1}, "r2")
+    refused = pool.invoke(large, {"n": MAX_RESPONSE + 1}, "r2")
     assert refused.body["errorType"] == "Function.ResponseSizeTooLarge"
     assert pool.invoke(large, {"n": 0}, "r3").body == pid
 
