@@ -1,17 +1,18 @@
-"""The last two champions on the same rows: two real Transform jobs over the weeks after the change, then the
-metrics.
+"""A champion and its successor on the same rows: what the change was worth, scored by real Transform jobs.
 
-The rows are flights that neither model saw in training. Both jobs read one file; the answers come back line
-by line in its order, as SageMaker writes them, and are joined to the labels here.
+The rows are flights that came after the change: neither model saw them in training. Both jobs read one file;
+the answers come back line by line in its order, as SageMaker writes them, and are joined to the labels here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ METRICS: dict[str, Callable[..., float]] = {
     "brier": brier_score_loss,
 }
 POLL_SECONDS = 0.5
+DAY = timedelta(days=1)
 
 
 class JobFailed(Exception):
@@ -44,14 +46,37 @@ class Bench:
     role_arn: str
 
 
-def compare(
-    bench: Bench, deployments: Sequence[str], prefix: str, start: datetime, end: datetime
-) -> list[np.ndarray]:
-    """What each deployed model says of the flights of [start, end): probabilities, in the flights' order.
+def changes(
+    bench: Bench, champions: list[dict], windows: list[dict], until: datetime
+) -> dict[str, list[dict]]:
+    """before_after and weeks of the record: each champion beside the one that it replaced, over its whole
+    days in service. Raises JobFailed."""
+    found: dict[str, list[dict]] = {"before_after": [], "weeks": []}
+    ends = [when(champion["promoted_at"]) for champion in champions[2:]] + [until]
+    for (old, new), last in zip(pairwise(champions), ends, strict=False):
+        start, end = midnight(when(new["promoted_at"]) + DAY), midnight(last)
+        if end - start < DAY:
+            continue
+        rows = flights.rows(start, end)
+        models = (old["deployment"], new["deployment"])
+        scores = score(bench, models, f"runs/{new['run']}/comparison", rows)
+        versions = {"old_version": old["version"], "new_version": new["version"]}
+        spans = [
+            (w["start"], w["end"]) for w in windows if start <= when(w["start"]) and when(w["end"]) <= end
+        ]
+        found["before_after"] += [versions | row for row in figures(rows, *scores, start, end)]
+        found["weeks"] += [versions | week for week in weeks(rows, *scores, spans)]
+    return found
 
-    `prefix` is where the rows and the answers go. Raises JobFailed.
-    """
-    rows = flights.rows(start, end)
+
+def midnight(moment: datetime) -> datetime:
+    """The start of a moment's day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def score(bench: Bench, deployments: Sequence[str], prefix: str, rows: pa.Table) -> list[np.ndarray]:
+    """What each deployed model says of the rows: probabilities, in their order. `prefix` is where the rows
+    and the answers go."""
     body = "".join(json.dumps(row) + "\n" for row in instances(rows)).encode()
     bench.s3.put_object(Bucket=bench.bucket, Key=f"{prefix}/input/rows.jsonl", Body=body)
     names = [start_job(bench, deployment, prefix) for deployment in deployments]
@@ -61,7 +86,7 @@ def compare(
 def start_job(bench: Bench, deployment: str, prefix: str) -> str:
     """A Transform job of the package that a deployment serves, as a model of its own under the jobs' role."""
     served = bench.sagemaker.describe_model(ModelName=deployment)["PrimaryContainer"]["ModelPackageName"]
-    name = f"{deployment}-compared"
+    name = f"{deployment}-{hashlib.sha256(prefix.encode()).hexdigest()[:10]}"
     bench.sagemaker.create_model(
         ModelName=name, ExecutionRoleArn=bench.role_arn, PrimaryContainer={"ModelPackageName": served}
     )
@@ -108,12 +133,13 @@ def await_job(sagemaker: Any, name: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def figures(old: np.ndarray, new: np.ndarray, late: np.ndarray, start: datetime, end: datetime) -> list[dict]:
+def figures(rows: pa.Table, old: np.ndarray, new: np.ndarray, start: datetime, end: datetime) -> list[dict]:
     """One record per metric: metric, old, new, rows, from, to."""
+    late = rows["late"].to_numpy()
     span = {"rows": len(late), "from": iso(start), "to": iso(end)}
     return [
-        {"metric": name, "old": float(score(late, old)), "new": float(score(late, new)), **span}
-        for name, score in METRICS.items()
+        {"metric": name, "old": float(metric(late, old)), "new": float(metric(late, new)), **span}
+        for name, metric in METRICS.items()
     ]
 
 
@@ -130,7 +156,7 @@ def weeks(rows: pa.Table, old: np.ndarray, new: np.ndarray, spans: Sequence[tupl
         if len(np.unique(truth)) < 2:
             continue
         scores = (
-            {name: float(score(truth, model[first:last])) for name, score in METRICS.items()}
+            {name: float(metric(truth, model[first:last])) for name, metric in METRICS.items()}
             for model in (old, new)
         )
         found.append(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from local.record import telling
+from local.record import changes, telling
 from local.wording import clock, day, interval, number, short_day, span, who, why
 
 
@@ -108,16 +108,16 @@ def champions(record: dict) -> str:
 
 
 def before_after(record: dict) -> str:
-    rows = record["before_after"]
-    if not rows:
-        return ""
-    old, new = (f"v{champion['version']}" for champion in record["champions"][-2:])
+    """A table for each change of champion."""
+    return "\n\n".join(one_change(rows) for rows in changes(record))
+
+
+def one_change(rows: list[dict]) -> str:
     first = rows[0]
-    title = (
-        f"Before and after: {first['rows']} rows, {day(first['from'])} to {day(first['to'])}, scored by both"
-    )
+    span_ = f"{day(first['from'])} to {day(first['to'])}"
+    title = f"Before and after: {first['rows']} rows of {span_}, scored by both"
     body = [
         (row["metric"], number(row["old"]), number(row["new"]), f"{row['new'] - row['old']:+.3f}")
         for row in rows
     ]
-    return table(title, ("metric", old, new, "change"), body)
+    return table(title, ("metric", f"v{first['old_version']}", f"v{first['new_version']}", "change"), body)

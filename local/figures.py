@@ -31,9 +31,10 @@ def metric(record: dict, measured: list[dict], name: str) -> str:
     x = Axis(start.timestamp(), end.timestamp())
     body = charts.month_marks(x, start, end, height) + moments(record, x, start, height - bottom)
     body += "".join(charts.path(points, "new") for points in stretches(measured, name, x, y))
-    body += charts.path(
-        [(x.at(middle(week, "from", "to")), y.at(week["old"][name])) for week in shadows], "old dashed"
-    )
+    for version in dict.fromkeys(week["new_version"] for week in shadows):
+        points = [(x.at(middle(week, "from", "to")), y.at(week["old"][name]))
+                  for week in shadows if week["new_version"] == version]  # fmt: skip
+        body += charts.path(points, "old dashed")
     body += "".join(week_mark(window, name, x, y) for window in measured if name in window["quality"])
     for week in shadows:
         old, new = number(week["old"][name]), number(week["new"][name])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from local import compare, console, flights, people, record, report, stack
+from local import compare, console, people, record, report, stack
 from local.console import Console
 from local.machine import ROOT
 from local.memory import Memory
@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local loop", description=__doc__.split("\n\n")[0])
     parser.add_argument("--until", type=date, help="replay up to this day of 2013, however the loop goes")
     parser.add_argument(
-        "--weeks", type=int, default=7, help="how far to go on after the loop closed (default %(default)s)"
+        "--weeks", type=int, default=8, help="how far to go on after the loop closed (default %(default)s)"
     )
     parser.add_argument(
         "--rate",
@@ -233,28 +233,13 @@ class Loop:
             "decisions": reader.decisions(),
             "deployments": reader.deployments(executions, champions),
         }
-        start, end = (
-            first_midnight(champions[-1]["promoted_at"]) if champions else self.world.now,
-            self.world.now,
-        )
-        if len(champions) > 1 and end - start >= timedelta(days=1):
-            self.screen.say("compare both champions score the same rows, each in a Transform job")
-            found |= self.compare(champions[-2:], windows, start, end)
-        return found
+        if len(champions) > 1:
+            self.screen.say("compare champion and successor score the same rows, in Transform jobs")
+        return found | compare.changes(self.bench(), champions, windows, self.world.now)
 
-    def compare(self, champions: list[dict], windows: list[dict], start: datetime, end: datetime) -> dict:
+    def bench(self) -> compare.Bench:
         client, outputs = self.stack.client, self.stack.outputs
-        bench = compare.Bench(client("sagemaker"), client("s3"), outputs["Bucket"], outputs["JobRoleArn"])
-        prefix = f"runs/{champions[-1]['run']}/comparison"
-        old, new = compare.compare(bench, [c["deployment"] for c in champions], prefix, start, end)
-        rows = flights.rows(start, end)
-        spans = [
-            (w["start"], w["end"]) for w in windows if start <= when(w["start"]) and when(w["end"]) <= end
-        ]
-        return {
-            "before_after": compare.figures(old, new, rows["late"].to_numpy(), start, end),
-            "weeks": compare.weeks(rows, old, new, spans),
-        }
+        return compare.Bench(client("sagemaker"), client("s3"), outputs["Bucket"], outputs["JobRoleArn"])
 
     def tell(self, kept: dict) -> None:
         """Writes the files, prints the timeline and the tables, and what it cost."""
@@ -269,11 +254,6 @@ class Loop:
         memory = f"{kept['peak_mb'] / 1024:.1f} GB of memory at the peak"
         screen.block(f"{setup}run {clock(seconds['run'])}, {memory}\n" + "\n".join(map(str, paths)))
         screen.block("The loop closed." if kept["closed"] else f"The loop did not close: {kept['missing']}.")
-
-
-def first_midnight(moment: str) -> datetime:
-    """The start of the first whole day after a moment."""
-    return when(moment).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def setup_seconds() -> float | None:

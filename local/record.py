@@ -1,18 +1,24 @@
 """The record of one run of the loop: what loop.json holds, and whether the loop closed.
 
-    model, primary, quality   the model's name, the gate's metric, the monitored metric closed, missing
-    did the loop close; if not, what is missing, in words world                     {from, until}: the stretch
-    of the data's year that was replayed seconds, peak_mb          {setup, run}; the peak of the whole process
-    tree's memory counts                    {requests, predictions, labels, files, failures}: what the outside
-    world sent executions[]              machine, arn, cause_event_id, cause, status, at (the event's time),
-    start and seconds (real, since the run began), states [{name, start, seconds}], ended_in, reason
-    champions[]               version, run, metrics, holdout {rows, from, until}, predecessor (the replaced
-    model's metrics on that holdout), cause, approved_by, promoted_at windows[]                 start, end,
-    rows, labelled, status, version, violations[], features {name: {distance, threshold}}, quality {metric:
-    {value, low, high, baseline}} decisions[]               at, signal, decision, reason before_after[]
-    metric, old, new, rows, from, to: the last two champions on the same rows weeks[]                   from,
-    to, rows, old {metric: value}, new {metric: value} deployments[]             name, version, previous,
-    seconds, outcome, samples [{at, old, new}]: requests that each fleet answered, by second
+    model, primary, quality  the model's name, the gate's metric, the monitored metric
+    closed, missing          did the loop close; if not, what is missing, in words
+    world                    {from, until}: the stretch of the data's year that was replayed
+    seconds, peak_mb         {setup, run}; the peak of the whole process tree's memory
+    counts                   {requests, predictions, labels, files, failures}: what the outside world sent
+    executions[]             machine, arn, cause_event_id, cause, status, at (the event's time), start and
+                             seconds (real, since the run began), states [{name, start, seconds}], ended_in,
+                             reason
+    champions[]              version, run, metrics, holdout {rows, from, until}, predecessor (the replaced
+                             model's metrics on that holdout), cause, approved_by, promoted_at, deployment
+    windows[]                start, end, rows, labelled, status, version, violations[], features
+                             {name: {distance, threshold}}, quality {metric: {value, low, high, baseline}}
+    decisions[]              at, signal, decision, reason
+    before_after[]           old_version, new_version, metric, old, new, rows, from, to: a champion and its
+                             successor on the same rows, while the successor was in service
+    weeks[]                  the same by week: old_version, new_version, from, to, rows, old and new
+                             {metric: value}
+    deployments[]            name, version, previous, seconds, outcome, samples [{at, old, new}]: requests
+                             that each fleet answered, by second
 
 A cause and a signal are {kind, id, at, by, text?}, as in the ledger; times are ISO 8601 in UTC.
 """
@@ -188,6 +194,14 @@ def telling(execution: dict) -> bool:
     """Whether an execution is part of the story: windows without findings and dropped requests are not."""
     silent = ("NoData", "TooFewRows", "WindowClean")
     return execution["ended_in"] not in silent and not execution["ended_in"].endswith("Dropped")
+
+
+def changes(record: dict) -> list[list[dict]]:
+    """before_after by the change of champion, in order."""
+    found: dict[int, list[dict]] = {}
+    for row in record["before_after"]:
+        found.setdefault(row["new_version"], []).append(row)
+    return list(found.values())
 
 
 def missing(champions: list[dict], executions: list[dict], windows: list[dict]) -> str | None:

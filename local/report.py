@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local import figures
 from local.figures import LOWER_IS_BETTER
-from local.record import telling
+from local.record import changes, telling
 from local.wording import clock, day, grouped, interval, number, short_day, span, who, why
 
 ACTS = {"rollback": "roll back"}
@@ -104,12 +104,13 @@ def head(record: dict) -> str:
 
 
 def headline(record: dict) -> str:
-    last = record["champions"][-1]
+    """The last champion that a violation called, and what it was worth."""
+    last = [champion for champion in record["champions"][1:] if champion["cause"]["kind"] == "violation"][-1]
     said = f"Version {last['version']} took over on {day(last['promoted_at'])}, after a violation"
-    shown = [row for row in record["before_after"] if row["metric"] == record["primary"]]
-    for row in shown:
-        said += f": {row['metric']} {number(row['old'])} → {number(row['new'])}"
-        said += f" on the same {grouped(row['rows'])} rows"
+    for row in record["before_after"]:
+        if row["metric"] == record["primary"] and row["new_version"] == last["version"]:
+            said += f": {row['metric']} {number(row['old'])} → {number(row['new'])}"
+            said += f" on the same {grouped(row['rows'])} rows"
     return said
 
 
@@ -137,19 +138,23 @@ def quality(record: dict) -> str:
 
 
 def before_after(record: dict) -> str:
-    rows = record["before_after"]
-    if not rows:
+    tables = "".join(map(one_change, changes(record)))
+    if not tables:
         return ""
-    old, new = (f"v{champion['version']}" for champion in record["champions"][-2:])
-    first = rows[0]
-    weeks = f"{day(first['from'])} to {day(first['to'])}"
-    body = table(("metric", old, new, "change"), map(comparison, rows), numeric=(1, 2, 3), stack=False)
     return section(
         "Before and after, on the same rows",
-        f"Both versions scored the same {grouped(first['rows'])} rows, {weeks}: "
-        f"the weeks after {new} took over, which neither saw in training.",
-        f"<figure>{body}</figure>",
+        "Each champion beside the one that it replaced: both scored the rows of the weeks after the change, "
+        "which neither saw in training.",
+        tables,
     )
+
+
+def one_change(rows: list[dict]) -> str:
+    first = rows[0]
+    old, new = f"v{first['old_version']}", f"v{first['new_version']}"
+    body = table(("metric", old, new, "change"), map(comparison, rows), numeric=(1, 2, 3), stack=False)
+    weeks = f"{grouped(first['rows'])} rows, {day(first['from'])} to {day(first['to'])}"
+    return f"<figure><h3>{old} → {new} <small>{weeks}</small></h3>{body}</figure>"
 
 
 def comparison(row: dict) -> tuple[str, ...]:

@@ -62,6 +62,11 @@ def champion(version: int, cause: dict, predecessor: dict | None) -> dict:
     }
 
 
+def change(metric: str, old: float, new: float) -> dict:
+    span = {"rows": 41022, "from": "2013-07-08T00:00:00Z", "to": "2013-09-01T00:00:00Z"}
+    return {"old_version": 1, "new_version": 2, "metric": metric, "old": old, "new": new, **span}
+
+
 @pytest.fixture
 def record() -> dict:
     return {
@@ -100,14 +105,10 @@ def record() -> dict:
         "decisions": [
             {"at": "2013-07-08T00:00:00Z", "signal": CAUSE, "decision": "retrain", "reason": "over its limit"}
         ],
-        "before_after": [
-            {"metric": "roc_auc", "old": 0.7, "new": 0.77, "rows": 41022, "from": "2013-07-08T00:00:00Z",
-             "to": "2013-09-01T00:00:00Z"},
-            {"metric": "log_loss", "old": 0.5, "new": 0.44, "rows": 41022, "from": "2013-07-08T00:00:00Z",
-             "to": "2013-09-01T00:00:00Z"},
-        ],
+        "before_after": [change("roc_auc", 0.7, 0.77), change("log_loss", 0.5, 0.44)],
         "weeks": [
-            {"from": "2013-07-08T00:00:00Z", "to": "2013-07-15T00:00:00Z", "rows": 6400,
+            {"old_version": 1, "new_version": 2, "from": "2013-07-08T00:00:00Z", "to": "2013-07-15T00:00:00Z",
+             "rows": 6400,
              "old": {"log_loss": 0.5, "roc_auc": 0.7}, "new": {"log_loss": 0.43, "roc_auc": 0.78}},
         ],
         "deployments": [
