@@ -1,6 +1,7 @@
 """The job image as a function: the request of a Processing job, run without an instance."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import boto3
@@ -64,7 +65,7 @@ def put(s3, **objects):
 
 
 def stand_in(monkeypatch, main):
-    monkeypatch.setattr(on_lambda.importlib, "import_module", lambda name: SimpleNamespace(main=main))
+    monkeypatch.setitem(sys.modules, "jobs.analyze", SimpleNamespace(main=main))
 
 
 def test_inputs_are_laid_out_as_in_a_job_and_outputs_go_back(bucket, monkeypatch):
