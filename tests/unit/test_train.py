@@ -254,6 +254,14 @@ def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights,
     assert ledger.holder("flights", "train")["owner"] == execution("two")
 
 
+def test_a_run_whose_lock_was_taken_over_still_ends(ledger, flights, executions):
+    plan = admit(requested(cause()))
+    admit(requested(cause(id="request-2")), "two")  # the first execution is not among the running ones
+    close_run.handler(closing(plan, "failed", error={"Error": "States.Timeout", "Cause": ""}), None)
+    assert [row["outcome"] for row in kinds(ledger, "RunEnded")] == ["failed"]
+    assert ledger.holder("flights", "train")["owner"] == execution("two")
+
+
 def ledger_put_status(status):
     return ledger.put("flights", "PACKAGE#000001", {"status": status, "version": 1})
 
