@@ -2,12 +2,14 @@
 
 SageMaker's contract with a container is files under `/opt/ml`, environment variables, a verb and an exit
 code. `SAGEMAKER_BASE_DIR`, AWS's own variable, moves the folder; every `/opt/ml` in what the request says to
-the container (paths, arguments, environment, hyperparameters) moves with it.
+the container (paths, arguments, environment, hyperparameters) moves with it, and in the programs that the
+request's own command runs from an input.
 """
 
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,20 @@ def relocate(value: Any, base: Path) -> Any:
     if isinstance(value, dict):
         return {key: relocate(item, base) for key, item in value.items()}
     return value
+
+
+def relocate_programs(words: list[str], folders: list[str], base: Path) -> None:
+    """The same in the text files of each of `folders` (paths under `/opt/ml`) that a command runs from.
+
+    The scripts in there spell `/opt/ml` out: the drivers that the SageMaker SDK sends along with a training
+    job, and almost every processing script, which has no variables to read. Folders of data stay as they are.
+    """
+    for folder in folders:
+        if any(f"{folder.rstrip('/')}/" in word for word in words):
+            for file in filter(Path.is_file, (base / relocate(folder, base)).rglob("*")):
+                with suppress(UnicodeDecodeError):  # not a text
+                    text = file.read_bytes().decode()
+                    file.write_bytes(relocate(text, base).encode())
 
 
 def environment(

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from .containers import Image, command, environment, find_image, relocate
+from .containers import Image, command, environment, find_image, relocate, relocate_programs
 from .errors import invalid
 from .jobs import Host, Job, JobFailed, Runner, failure_reason, read_text
 from .service import operation
@@ -105,8 +105,10 @@ def _prepare(job: Job, s3: Any, image: Image, host: Host, names: list[str], shar
     for item in _outputs(record):
         (host.base / relocate(item["S3Output"]["LocalPath"], host.base)).mkdir(parents=True, exist_ok=True)
     words = record["AppSpecification"].get("ContainerEntrypoint") or image.entrypoint
-    arguments = record["AppSpecification"].get("ContainerArguments", [])
-    host.command = command([*words, *arguments], host.base)
+    words = [*words, *record["AppSpecification"].get("ContainerArguments", [])]
+    inputs = [item for item in record.get("ProcessingInputs", []) if not item.get("AppManaged")]
+    relocate_programs(words, [item["S3Input"]["LocalPath"] for item in inputs], host.base)
+    host.command = command(words, host.base)
     host.environment = environment(
         job.service,
         image,

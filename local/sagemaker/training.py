@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .containers import command, environment, find_image, relocate
+from .containers import command, environment, find_image, relocate, relocate_programs
 from .errors import invalid
 from .jobs import Host, Job, JobFailed, JobStopped, Runner, failure_reason
 from .service import operation
@@ -64,7 +64,9 @@ def _train(job: Job) -> None:
         _download(s3, record, host, (place, len(hosts)))
         algorithm = record["AlgorithmSpecification"]
         words = algorithm.get("ContainerEntrypoint") or [*image.entrypoint, "train"]
-        host.command = command([*words, *algorithm.get("ContainerArguments", [])], host.base)
+        words = [*words, *algorithm.get("ContainerArguments", [])]
+        relocate_programs(words, _channels(record), host.base)
+        host.command = command(words, host.base)
         names = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": record["TrainingJobArn"]}
         host.environment = environment(
             job.service,
@@ -138,6 +140,10 @@ def _download(s3: Any, record: Record, host: Host, shard: tuple[int, int]) -> No
             download(s3, {"S3Uri": checkpoints["S3Uri"]}, _checkpoints(record, host))
         except TransferFailed:
             return  # the first attempt has none
+
+
+def _channels(record: Record) -> list[str]:
+    return [f"/opt/ml/input/data/{channel['ChannelName']}" for channel in record.get("InputDataConfig", [])]
 
 
 def _checkpoints(record: Record, host: Host) -> Path:
