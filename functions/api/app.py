@@ -19,6 +19,7 @@ import predictions
 import trainings
 import views
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.logging import correlation_paths
 from caller import Caller
 from evergreen.errors import AwsUnavailable
 from evergreen.telemetry import logger
@@ -27,6 +28,7 @@ from refusals import Refused
 app = APIGatewayHttpResolver()
 
 
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_HTTP)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An HTTP API request, payload format 2.0."""
     return app.resolve(event, context)

@@ -36,6 +36,7 @@ class Approval:
     execution: str
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{event, execution} -> the plan of the deployment, or {admitted: false, reason}; raises EndpointBusy."""
     plan = admit(event["event"], event["execution"])

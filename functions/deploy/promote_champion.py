@@ -16,6 +16,7 @@ CARRIED = ("version", "package_arn", "run", "cause", "digest", "code", "model_da
 CARRIED += ("trained_from", "trained_until", "data_version", "metrics")
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, execution} -> {previous: null | {version, deployment, config, alarms}}; raises LockLost."""
     plan = event["plan"]

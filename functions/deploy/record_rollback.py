@@ -15,6 +15,7 @@ from evergreen.telemetry import logger
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     """{plan, error: null|{Error, Cause}, endpoint: null|{status, config, reason}, execution} -> {reason}."""
     plan = event["plan"]

@@ -45,6 +45,7 @@ class Window:
         return {"start": times.iso(self.start), "end": times.iso(self.end)}
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{event, execution} -> {status: Ready|NoData|TooFewRows|Dropped, reason, ...the plan of the
     analysis}."""

@@ -13,6 +13,7 @@ from evergreen.telemetry import emit, logger
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     """{plan, error: {Error, Cause}, execution} -> {reason}."""
     plan = event["plan"]

@@ -17,6 +17,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 KEPT = 50
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, execution} -> {status, violations: n, top: [up to 5], rows, labelled, signal}."""
     plan = event["plan"]

@@ -16,6 +16,7 @@ BUCKET = settings.required("BUCKET")
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{event, execution} -> {model, digest, isNew, reason, cause, schedules}; raises SpecInvalid."""
     plan = check(event["event"])

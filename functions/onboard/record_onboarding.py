@@ -17,6 +17,7 @@ BUCKET = settings.required("BUCKET")
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{model, digest, cause, execution} -> {}."""
     record(event["model"], event["digest"], event["cause"], event["execution"])

@@ -13,6 +13,7 @@ from evergreen.telemetry import logger
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     """{event, error: {Error, Cause}, execution} -> {reason}."""
     reason = record(event["event"], event["error"], event["execution"])

@@ -25,6 +25,7 @@ LOCK_SECONDS = 13 * 3600
 TRIES = 5
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{event, job: null|{schedule, message, environment}, execution} ->
     {action: retrain|rollback|notify|leave, reason, model, cause, message, rollback}."""

@@ -22,6 +22,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 LOCK_SECONDS = 26 * 3600
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{event, execution} -> the plan of the run, or {admitted: false, reason}."""
     plan = admit(event["event"], event["execution"])

@@ -15,6 +15,7 @@ BUCKET = settings.required("BUCKET")
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, execution, outcome: registered|rejected|refused|failed, error, validation, data, artifact,
     judgement, packageArn, version} -> {reason}."""

@@ -13,6 +13,7 @@ from evergreen.telemetry import emit, logger
 LEDGER = Ledger(settings.required("TABLE"))
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{model, run, evaluation: s3 uri} -> {passed, reason, approval, metrics, figures}."""
     judgement = judge(event["model"], event["run"], event["evaluation"])

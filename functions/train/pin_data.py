@@ -15,6 +15,7 @@ BUCKET = settings.required("BUCKET")
 SUFFIXES = (".parquet", ".csv")
 
 
+@logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{model, run} -> {manifest, dataVersion, files, bytes}; raises DataMissing."""
     pinned = pin(event["model"], event["run"])

@@ -45,7 +45,7 @@ def call(method, path, body=None, query=None, headers=None, at="2013-04-01T10:30
             "authorizer": {"iam": {"userArn": ANN}},
         },
     }
-    answer = app.handler(event, None)
+    answer = app.handler(event, world.CONTEXT)
     return answer["statusCode"], json.loads(answer["body"])
 
 

@@ -34,16 +34,16 @@ def approved(version=1, at="2013-03-02T00:00:00Z", status="Approved"):
 
 def admit(event=None, name="one"):
     event = {"event": event or approved(), "execution": execution(name, "deploy")}
-    return admit_deployment.handler(event, None)
+    return admit_deployment.handler(event, world.CONTEXT)
 
 
 def promote(plan, name="one"):
-    return promote_champion.handler({"plan": plan, "execution": execution(name, "deploy")}, None)
+    return promote_champion.handler({"plan": plan, "execution": execution(name, "deploy")}, world.CONTEXT)
 
 
 def roll_back(plan, name="one", **why):
     event = {"plan": plan, "error": None, "endpoint": None, "execution": execution(name, "deploy")} | why
-    return record_rollback.handler(event, None)
+    return record_rollback.handler(event, world.CONTEXT)
 
 
 def test_an_approved_version_is_planned(ledger):

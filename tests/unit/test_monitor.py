@@ -64,7 +64,7 @@ def asked(start, end, id="event-9"):
 
 
 def pick(event, name="one"):
-    return pick_window.handler({"event": event, "execution": execution(name, "monitor")}, None)
+    return pick_window.handler({"event": event, "execution": execution(name, "monitor")}, world.CONTEXT)
 
 
 def test_a_scheduled_window_ends_at_the_scheduled_time(bucket, ledger):
@@ -203,7 +203,7 @@ def recorded(bucket, plan, violations=(), name="one"):
         "quality": {"log_loss": {"value": 0.5, "low": 0.4, "high": 0.6, "baseline": 0.4}},
     }
     bucket.put(plan["output"].removeprefix("s3://bucket/") + "analysis.json", analysis)
-    return record_window.handler({"plan": plan, "execution": execution(name, "monitor")}, None)
+    return record_window.handler({"plan": plan, "execution": execution(name, "monitor")}, world.CONTEXT)
 
 
 def test_a_verdict_is_recorded_once_with_what_matters_first(bucket, ledger, capsys):
@@ -240,7 +240,15 @@ def test_a_failed_analysis_is_told_and_leaves_the_window_open(bucket, ledger):
         ),
     }
     failure = {"plan": plan, "error": error, "execution": execution("one", "monitor")}
-    reason = record_failure.handler(failure, None)["reason"]
+    reason = record_failure.handler(failure, world.CONTEXT)["reason"]
     assert reason.startswith("ProcessingJob j failed: no baseline (logs: /aws/sagemaker/ProcessingJobs")
     assert ledger.need("flights", f"WINDOW#{plan['key']}")["status"] == "Failed"
     assert pick(asked(plan["window"]["start"], plan["window"]["end"]), "two")["status"] == "Ready"
+
+
+def test_one_hour_more_is_read_for_lines_that_were_written_late(bucket):
+    start, end = times.parse("2013-04-01T00:00:00Z"), times.parse("2013-04-01T02:00:00Z")
+    for hour in range(5):
+        bucket.put(f"capture/e/main/2013/04/01/{hour:02}/a.jsonl", "{}")
+    found = list(capture.files("bucket", "capture/e/main/", start, end))
+    assert [key[-10:-8] for key in found] == ["00", "01", "02"]

@@ -7,6 +7,7 @@ import pytest
 from evergreen.errors import EventInvalid, SpecInvalid
 from onboard import check_spec, record_onboarding, record_refusal
 
+from tests.unit import world
 from tests.unit.world import DIGEST, MODEL_YAML, execution, kinds, uploaded
 
 KEY = f"models/flights/{DIGEST}/model.yaml"
@@ -20,12 +21,12 @@ def publish(bucket, yaml=MODEL_YAML, digest=DIGEST, at="2013-03-01T00:00:00Z", f
 
 
 def check(event):
-    return check_spec.handler({"event": event, "execution": execution("one", "onboard")}, None)
+    return check_spec.handler({"event": event, "execution": execution("one", "onboard")}, world.CONTEXT)
 
 
 def record(plan):
     event = {name: plan[name] for name in ("model", "digest", "cause")}
-    return record_onboarding.handler(event | {"execution": execution("one", "onboard")}, None)
+    return record_onboarding.handler(event | {"execution": execution("one", "onboard")}, world.CONTEXT)
 
 
 def test_a_folder_is_checked_and_its_schedules_are_made(bucket):
@@ -113,7 +114,7 @@ def test_a_refusal_is_recorded_once_under_the_folders_name(bucket, ledger):
     }
     for _ in range(2):
         refusal = {"event": event, "error": error, "execution": execution("one", "onboard")}
-        assert record_refusal.handler(refusal, None) == {"reason": "line 1: no"}
+        assert record_refusal.handler(refusal, world.CONTEXT) == {"reason": "line 1: no"}
     assert [row["reason"] for row in kinds(ledger, "OnboardingRefused")] == ["line 1: no"]
 
 

@@ -54,7 +54,7 @@ def window(ledger, day, violations=(LOSS,), version=1, labelled=100, status="Com
 
 def assess(event, name="one", job=None):
     payload = {"event": event, "job": job, "execution": execution(name, "respond")}
-    return assess_signal.handler(payload, None)
+    return assess_signal.handler(payload, world.CONTEXT)
 
 
 def trained(ledger, at, id="earlier"):
@@ -196,7 +196,7 @@ def test_an_alarm_within_probation_returns_to_the_version_before(ledger, sagemak
     assert ledger.holder("flights", "deploy")["owner"] == execution("one", "respond")
     for _ in range(2):  # killed after its side effect, and retried
         event = {"decision": decision, "execution": execution("one", "respond")}
-        assert record_return.handler(event, None) == {"version": 1}
+        assert record_return.handler(event, world.CONTEXT) == {"version": 1}
     champion = ledger.need("flights", "CHAMPION")
     assert (champion["version"], champion["previous"]) == (1, None)
     assert sagemaker.packages[f"{world.GROUP}/2"]["ModelApprovalStatus"] == "Rejected"

@@ -12,7 +12,7 @@ from tests.unit.world import cause, execution, kinds, onboard, requested, upload
 
 
 def admit(event, name="one"):
-    return admit_run.handler({"event": event, "execution": execution(name)}, None)
+    return admit_run.handler({"event": event, "execution": execution(name)}, world.CONTEXT)
 
 
 @pytest.fixture
@@ -133,25 +133,25 @@ def test_data_is_pinned_as_it_is(bucket):
     bucket.put("datasets/flights/2013-01.parquet", "a")
     bucket.put("datasets/flights/README.md", "not data")
     bucket.put("datasets/flights-old/2013-01.parquet", "another model's")
-    pinned = pin_data.handler({"model": "flights", "run": "flights-1"}, None)
+    pinned = pin_data.handler({"model": "flights", "run": "flights-1"}, world.CONTEXT)
     assert pinned["files"] == 2
     assert bucket.json(pinned["manifest"]) == [
         {"prefix": "s3://bucket/datasets/flights/"},
         "2013-01.parquet",
         "2013-02.parquet",
     ]
-    again = pin_data.handler({"model": "flights", "run": "flights-2"}, None)
+    again = pin_data.handler({"model": "flights", "run": "flights-2"}, world.CONTEXT)
     assert again["dataVersion"] == pinned["dataVersion"]
     bucket.put("datasets/flights/2013-02.parquet", "c")
     assert (
-        pin_data.handler({"model": "flights", "run": "flights-3"}, None)["dataVersion"]
+        pin_data.handler({"model": "flights", "run": "flights-3"}, world.CONTEXT)["dataVersion"]
         != again["dataVersion"]
     )
 
 
 def test_no_data_says_where_to_put_it():
     with pytest.raises(DataMissing, match="no data under s3://bucket/datasets/flights/: upload Parquet"):
-        pin_data.handler({"model": "flights", "run": "flights-1"}, None)
+        pin_data.handler({"model": "flights", "run": "flights-1"}, world.CONTEXT)
 
 
 def figure(value):
@@ -186,7 +186,7 @@ def test_the_gate(ledger, bucket, flights, figures, passed, reason):
     bucket.put(f"runs/{run}/evaluation/evaluation.json", figures)
     judged = judge_challenger.handler(
         {"model": "flights", "run": run, "evaluation": f"s3://bucket/runs/{run}/evaluation/evaluation.json"},
-        None,
+        world.CONTEXT,
     )
     assert judged["passed"] is passed
     assert reason in judged["reason"]
@@ -199,7 +199,7 @@ def test_the_gates_policy_approves_only_what_passed(ledger, bucket):
     for value, approval in ((0.72, "Approved"), (0.6, "PendingManualApproval")):
         bucket.put("runs/e.json", evaluation(value))
         event = {"model": "flights", "run": run, "evaluation": "s3://bucket/runs/e.json"}
-        assert judge_challenger.handler(event, None)["approval"] == approval
+        assert judge_challenger.handler(event, world.CONTEXT)["approval"] == approval
 
 
 def test_a_challenger_that_fails_one_slice_fails(flights):
@@ -230,7 +230,7 @@ REGISTERED = {
 
 def test_a_registered_version_is_known_and_the_lock_is_free(ledger, flights):
     plan = admit(requested(cause()))
-    assert close_run.handler(closing(plan, "registered", **REGISTERED), None) == {"reason": "better"}
+    assert close_run.handler(closing(plan, "registered", **REGISTERED), world.CONTEXT) == {"reason": "better"}
     package = ledger.need("flights", "PACKAGE#000001")
     assert (package["status"], package["run"], package["trained_until"]) == (
         "PendingManualApproval",
@@ -244,11 +244,11 @@ def test_a_registered_version_is_known_and_the_lock_is_free(ledger, flights):
 def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights, executions):
     plan = admit(requested(cause()))
     ending = closing(plan, "registered", **REGISTERED)
-    close_run.handler(ending, None)
+    close_run.handler(ending, world.CONTEXT)
     ledger.commit(ledger_put_status("Rejected"))
     executions.add(execution("two"))
     admit(requested(cause(id="request-2")), "two")
-    assert close_run.handler(ending, None) == {"reason": "better"}
+    assert close_run.handler(ending, world.CONTEXT) == {"reason": "better"}
     assert len(kinds(ledger, "RunEnded")) == 1
     assert ledger.need("flights", "PACKAGE#000001")["status"] == "Rejected"
     assert ledger.holder("flights", "train")["owner"] == execution("two")
@@ -257,7 +257,7 @@ def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights,
 def test_a_run_whose_lock_was_taken_over_still_ends(ledger, flights, executions):
     plan = admit(requested(cause()))
     admit(requested(cause(id="request-2")), "two")  # the first execution is not among the running ones
-    close_run.handler(closing(plan, "failed", error={"Error": "States.Timeout", "Cause": ""}), None)
+    close_run.handler(closing(plan, "failed", error={"Error": "States.Timeout", "Cause": ""}), world.CONTEXT)
     assert [row["outcome"] for row in kinds(ledger, "RunEnded")] == ["failed"]
     assert ledger.holder("flights", "train")["owner"] == execution("two")
 
@@ -293,6 +293,6 @@ def ledger_put_status(status):
 )
 def test_a_failure_is_told_in_a_sentence(ledger, flights, error, reason):
     plan = admit(requested(cause()))
-    assert close_run.handler(closing(plan, "failed", error=error), None) == {"reason": reason}
+    assert close_run.handler(closing(plan, "failed", error=error), world.CONTEXT) == {"reason": reason}
     assert [row["reason"] for row in kinds(ledger, "RunEnded")] == [reason]
     assert ledger.holder("flights", "train") is None

@@ -33,6 +33,18 @@ EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:evergreen-{machi
 GROUP = "arn:aws:sagemaker:eu-central-1:123456789012:model-package/evergreen-flights"
 
 
+class Context:
+    """What Lambda tells a handler of itself."""
+
+    function_name = "evergreen-function"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:evergreen-function"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+
+CONTEXT = Context()
+
+
 def execution(name: str, machine: str = "train") -> str:
     return EXECUTION.format(machine=machine, name=name)
 

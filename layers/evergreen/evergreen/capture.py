@@ -17,7 +17,8 @@ from . import artifacts, times
 def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[str]:
     """Keys of the hours that [start, end) touches under `prefix` (which ends in a slash), in order of time.
     One hour more is read at the end: a line is written some time after its request was answered."""
-    last = f"{prefix}{times.hour_path(end + timedelta(hours=1))}0"  # '0' sorts behind '/'
+    last_hour = times.hour_path(end + timedelta(hours=1) - timedelta(microseconds=1))
+    last = f"{prefix}{last_hour}0"  # '0' sorts behind '/'
     for found in artifacts.listing(bucket, prefix, after=f"{prefix}{times.hour_path(start)}"):
         if found["Key"] >= last:
             return
