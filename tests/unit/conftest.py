@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore.validate import ParamValidator
 from moto import mock_aws
@@ -40,8 +39,8 @@ def cloud(socket_disabled, monkeypatch):
     for key, value in ACCOUNT.items():
         monkeypatch.setenv(key, value)
     with mock_aws():
-        aws.client.cache_clear()
-        boto3.client("dynamodb").create_table(
+        # Clients are kept over the tests: making one costs more than a test does.
+        aws.client("dynamodb").create_table(
             TableName="ledger",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[
@@ -50,12 +49,11 @@ def cloud(socket_disabled, monkeypatch):
             ],
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
         )
-        s3 = boto3.client("s3")
+        s3 = aws.client("s3")
         s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
-        boto3.client("events").create_event_bus(Name="evergreen")
+        aws.client("events").create_event_bus(Name="evergreen")
         yield
-    aws.client.cache_clear()
 
 
 @pytest.fixture
@@ -74,11 +72,11 @@ class Bucket:
         if isinstance(content, dict):
             content = json.dumps(content)
         body = content if isinstance(content, bytes) else content.encode()
-        return boto3.client("s3").put_object(Bucket="bucket", Key=key, Body=body)["VersionId"]
+        return aws.client("s3").put_object(Bucket="bucket", Key=key, Body=body)["VersionId"]
 
     def json(self, uri: str) -> object:
         key = uri.removeprefix("s3://bucket/")
-        return json.loads(boto3.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read())
+        return json.loads(aws.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read())
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ def intercept(monkeypatch, service, operations):
     def call(called, operation, **params):
         if called != service or operation not in operations:
             return real(called, operation, **params)
-        client = boto3.client(service)
+        client = aws.client(service)
         shape = client.meta.service_model.operation_model(
             client.meta.method_to_api_mapping[operation]
         ).input_shape

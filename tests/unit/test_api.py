@@ -4,7 +4,6 @@ import json
 from io import BytesIO
 
 import app
-import boto3
 import champions
 import labels
 import predictions
@@ -156,7 +155,7 @@ def test_an_answer_of_another_length_is_the_models_failure(endpoint, monkeypatch
 
 
 def stored(key):
-    body = boto3.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read()
+    body = aws.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read()
     return [json.loads(line) for line in body.splitlines()]
 
 
@@ -164,7 +163,7 @@ def test_labels_are_stored_under_the_hour_they_came_in():
     body = {"labels": [{"id": "f1", "label": 1}, {"id": 7, "label": False}]}
     for _ in range(2):  # the same request again changes nothing
         assert call("POST", "/models/flights/labels", body) == (202, {"accepted": 2})
-    keys = boto3.client("s3").list_objects_v2(Bucket="bucket", Prefix="labels/")["Contents"]
+    keys = aws.client("s3").list_objects_v2(Bucket="bucket", Prefix="labels/")["Contents"]
     assert [found["Key"] for found in keys] == ["labels/flights/2013/04/01/10/JKJaX1.jsonl"]
     assert stored(keys[0]["Key"]) == [
         {
