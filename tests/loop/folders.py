@@ -1,0 +1,105 @@
+"""Model folders for tests: models/flights under another name, small, and broken where a test wants it."""
+
+import csv
+import io
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from local import flights
+
+FLIGHTS = Path(__file__).parents[2] / "models" / "flights"
+BEGIN, END = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 3, 1, tzinfo=UTC)
+EVERY = 20  # one flight in so many: 2,600 rows of two months
+
+# What model.yaml says -> what it says for a test: a model of seconds that any honest training may replace.
+SMALL = {
+    "iterations: 80": "iterations: 5",
+    "floor: 0.65": "floor: 0.0",
+    "margin: 0.0": "margin: -1.0",
+    "min_rows: 2000": "min_rows: 200",
+    "slices: [origin]": "slices: []",
+    "bake: 10m": "bake: 2m",
+    "latency_p99: 200ms": "latency_p99: 30s",  # a busy machine is no reason to roll back
+    "min_rows: 1000": "min_rows: 50",
+    "cool_down: 14d": "cool_down: 0s",
+    "per_day: 2": "per_day: 100",
+}
+APPROVED_BY_POLICY = {"approval: person": "approval: auto"}
+TRAINED_ON_NEW_DATA = {"on: [violation]": "on: [violation, data]"}
+ON_SCHEDULE = {"every: 7d": "every: 1d", "retrain:\n": "retrain:\n  schedule: rate(1 day)\n"}
+THREE_MISTAKES = {"floor: 0.0": "floor: 1.7", "bake: 2m": "bake: soon", "retrain:\n": "retrian:\n"}
+
+CRASHING = {"train.py": ("    main()\n", '    raise ArithmeticError("the loss is nan at iteration 3")\n')}
+# Evaluation runs the script too: these fail as what only the endpoint shows.
+HOSTED = '\nimport os\n\nif "SAGEMAKER_BIND_TO_PORT" in os.environ:\n\n    '
+NOT_LOADING = {
+    "inference.py": HOSTED
+    + "def model_fn(model_dir):\n        raise RuntimeError('no kernel image for this GPU')\n"
+}
+LOADING_FOR_EVER = {
+    "inference.py": HOSTED + "def model_fn(model_dir):\n        __import__('time').sleep(3600)\n"
+}
+ANSWERING_NOTHING = {
+    "inference.py": HOSTED
+    + "def predict_fn(rows, model):\n        raise KeyError('a feature that only training knew')\n"
+}
+
+
+def folder(
+    root: Path,
+    name: str,
+    edits: Mapping[str, str],
+    code: Mapping[str, str | tuple[str, str]] | None = None,
+) -> Path:
+    """models/flights as `name` below `root`. `edits` replace text of model.yaml; `code` replaces text of a
+    file (a pair) or comes after what the file has."""
+    made = Path(shutil.copytree(FLIGHTS, root / name, ignore=shutil.ignore_patterns("__pycache__")))
+    replace(made / "model.yaml", {"name: flights": f"name: {name}", **edits})
+    for file, change in (code or {}).items():
+        path = made / file
+        if isinstance(change, tuple):
+            replace(path, dict([change]))
+        else:
+            path.write_text(path.read_text() + change)
+    return made
+
+
+def replace(path: Path, edits: Mapping[str, str]) -> None:
+    text = path.read_text()
+    for old, new in edits.items():
+        assert text.count(old) == 1, f"{path.name} has {old!r} {text.count(old)} times"
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def sample(offset: int = 0) -> pa.Table:
+    """Every so many flights of January and February; another offset gives other flights."""
+    rows = flights.rows(BEGIN, END)
+    return rows.take(list(range(offset, len(rows), EVERY)))
+
+
+def parquet(rows: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer)
+    return buffer.getvalue()
+
+
+def csv_file(rows: list[dict[str, Any]]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def new_flights(count: int = 20) -> list[dict[str, Any]]:
+    """The last flights of February that the sample leaves out, as a program would write them to a file."""
+    rows = sample(offset=7)
+    last = rows.slice(len(rows) - count).to_pylist()
+    return [row | {"scheduled_departure": row["scheduled_departure"].isoformat()} for row in last]
