@@ -87,9 +87,7 @@ def follow(loop: Loop, memory: Memory) -> int:
         loop.run()
     except (Exception, KeyboardInterrupt) as error:
         broken = error
-        loop.screen.say(
-            "interrupted: keeping what happened so far" if str(error) == "" else f"stopped: {error}"
-        )
+        loop.screen.say(f"stopped: {described(error)}; keeping what happened so far")
     kept = loop.record(memory.peak_mb, broken)
     loop.tell(kept)
     if isinstance(broken, KeyboardInterrupt):
@@ -217,7 +215,7 @@ class Loop:
         kept["missing"] = record.missing(kept["champions"], kept["executions"], kept["windows"])
         kept["closed"] = kept["missing"] is None
         if broken and not kept["closed"]:
-            kept["missing"] += f". The run stopped: {type(broken).__name__} {broken}".rstrip()
+            kept["missing"] += f". The run stopped: {described(broken)}"
         kept["seconds"]["run"] = round(self.screen.seconds, 1)
         return kept
 
@@ -254,6 +252,10 @@ class Loop:
         memory = f"{kept['peak_mb'] / 1024:.1f} GB of memory at the peak"
         screen.block(f"{setup}run {clock(seconds['run'])}, {memory}\n" + "\n".join(map(str, paths)))
         screen.block("The loop closed." if kept["closed"] else f"The loop did not close: {kept['missing']}.")
+
+
+def described(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
 
 
 def setup_seconds() -> float | None:

@@ -88,13 +88,17 @@ def cause_of(event: dict) -> dict:
         version = detail["ModelPackageVersion"]
         return base | {"kind": "person", "text": f"version {version} is {detail['ModelApprovalStatus']}"}
     if kind.endswith("Scheduled"):
-        return base | {"kind": "schedule", "text": f"its schedule, {short_day(detail['at'])}"}
+        at = detail.get("at") or event["time"]
+        scheduled = {"kind": "schedule", "id": f"{detail['model']}@{at}"}
+        return base | scheduled | {"text": f"its schedule, {short_day(at)}"}
     cause = detail.get("cause")
     if kind == "ViolationFound":
         return (cause or base | {"kind": "violation"}) | {
             "text": f"a violation: {named(detail.get('top') or [])}"
         }
-    if cause:
+    if kind == "CloudWatch Alarm State Change":
+        return base | {"kind": "alarm", "id": detail["alarmName"], "text": f"alarm {detail['alarmName']}"}
+    if isinstance(cause, dict):
         words = CAUSES.get(cause["kind"], cause["kind"])
         return cause | {"text": f"{words} ({cause['id'].split('@')[0]})"}
     return base | {"kind": "program", "text": kind or "an event"}
