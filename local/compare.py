@@ -50,22 +50,26 @@ def changes(
     bench: Bench, champions: list[dict], windows: list[dict], until: datetime
 ) -> dict[str, list[dict]]:
     """before_after and weeks of the record: each champion beside the one that it replaced, over its whole
-    days in service. Raises JobFailed."""
+    days in service; the last one also beside the first, as if nothing had been trained again.
+
+    Raises JobFailed."""
     found: dict[str, list[dict]] = {"before_after": [], "weeks": []}
     ends = [when(champion["promoted_at"]) for champion in champions[2:]] + [until]
     for (old, new), last in zip(pairwise(champions), ends, strict=False):
         start, end = midnight(when(new["promoted_at"]) + DAY), midnight(last)
         if end - start < DAY:
             continue
+        others = [old] if new is not champions[-1] or old is champions[0] else [old, champions[0]]
         rows = flights.rows(start, end)
-        models = (old["deployment"], new["deployment"])
-        scores = score(bench, models, f"runs/{new['run']}/comparison", rows)
+        deployments = [champion["deployment"] for champion in [*others, new]]
+        *before, after = score(bench, deployments, f"runs/{new['run']}/comparison", rows)
+        for other, scores in zip(others, before, strict=True):
+            versions = {"old_version": other["version"], "new_version": new["version"]}
+            found["before_after"] += [versions | row for row in figures(rows, scores, after, start, end)]
+        whole = [w for w in windows if start <= when(w["start"]) and when(w["end"]) <= end]
+        spans = [(window["start"], window["end"]) for window in whole]
         versions = {"old_version": old["version"], "new_version": new["version"]}
-        spans = [
-            (w["start"], w["end"]) for w in windows if start <= when(w["start"]) and when(w["end"]) <= end
-        ]
-        found["before_after"] += [versions | row for row in figures(rows, *scores, start, end)]
-        found["weeks"] += [versions | week for week in weeks(rows, *scores, spans)]
+        found["weeks"] += [versions | week for week in weeks(rows, before[0], after, spans)]
     return found
 
 

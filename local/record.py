@@ -197,10 +197,10 @@ def telling(execution: dict) -> bool:
 
 
 def changes(record: dict) -> list[list[dict]]:
-    """before_after by the change of champion, in order."""
-    found: dict[int, list[dict]] = {}
+    """before_after by the two versions that it compares, in order."""
+    found: dict[tuple[int, int], list[dict]] = {}
     for row in record["before_after"]:
-        found.setdefault(row["new_version"], []).append(row)
+        found.setdefault((row["old_version"], row["new_version"]), []).append(row)
     return list(found.values())
 
 

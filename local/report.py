@@ -104,14 +104,16 @@ def head(record: dict) -> str:
 
 
 def headline(record: dict) -> str:
-    """The last champion that a violation called, and what it was worth."""
+    """The last champion that a violation called, beside the oldest one that it was compared to."""
     last = [champion for champion in record["champions"][1:] if champion["cause"]["kind"] == "violation"][-1]
     said = f"Version {last['version']} took over on {day(last['promoted_at'])}, after a violation"
-    for row in record["before_after"]:
-        if row["metric"] == record["primary"] and row["new_version"] == last["version"]:
-            said += f": {row['metric']} {number(row['old'])} → {number(row['new'])}"
-            said += f" on the same {grouped(row['rows'])} rows"
-    return said
+    shown = [row for row in record["before_after"]
+             if row["metric"] == record["primary"] and row["new_version"] == last["version"]]  # fmt: skip
+    if not shown:
+        return said
+    row = min(shown, key=lambda row: row["old_version"])
+    said += f": {row['metric']} {number(row['new'])}, where v{row['old_version']} has {number(row['old'])}"
+    return f"{said}, on the same {grouped(row['rows'])} rows"
 
 
 def quality(record: dict) -> str:
@@ -143,8 +145,8 @@ def before_after(record: dict) -> str:
         return ""
     return section(
         "Before and after, on the same rows",
-        "Each champion beside the one that it replaced: both scored the rows of the weeks after the change, "
-        "which neither saw in training.",
+        "Each champion beside the one that it replaced (the last one beside the first too): both scored the "
+        "rows of the weeks after the change, which neither saw in training.",
         tables,
     )
 

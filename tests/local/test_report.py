@@ -149,7 +149,7 @@ def test_the_page_is_whole_and_fetches_nothing(record):
 def test_the_page_tells_what_happened(record):
     page = report.render(record)
     assert "The loop closed" in page
-    assert "roc_auc 0.700 → 0.770" in page
+    assert "roc_auc 0.770, where v1 has 0.700, on the same" in page
     assert 'circle class="violation"' in page  # the violated metric stands out in its week
     assert '<span class="better">-0.060</span>' in page  # log loss fell, and that is good
     assert 'class="tag retrain"' in page
