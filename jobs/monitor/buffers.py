@@ -1,0 +1,109 @@
+"""Arrow arrays as NumPy arrays, straight from their buffers. `Array.to_numpy` would import pandas wherever it
+is installed: 0.6 s and 60 MB for nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NUMERIC_TEXT = r"^\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?)\s*$"
+
+
+def valid(array: pa.Array) -> np.ndarray | None:
+    """bool per row, False where it is null; None where nothing is."""
+    buffer = array.buffers()[0] if array.null_count else None
+    if buffer is None:
+        return None if not array.null_count else np.zeros(len(array), bool)
+    return bits(buffer, array.offset, len(array))
+
+
+def bits(buffer: pa.Buffer, offset: int, length: int) -> np.ndarray:
+    first, last = offset // 8, (offset + length + 7) // 8
+    unpacked = np.unpackbits(np.frombuffer(buffer, np.uint8)[first:last], bitorder="little")
+    return unpacked[offset - 8 * first :][:length].view(bool)
+
+
+def fixed(array: pa.Array, dtype: type | str) -> np.ndarray:
+    """The values of a fixed-width array, without a copy; what stands where a value is null is undefined."""
+    buffer = array.buffers()[1]
+    if buffer is None:
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(buffer, dtype, count=array.offset + len(array))[array.offset :]
+
+
+def floats(array: pa.Array) -> tuple[np.ndarray, int]:
+    """(a float64 copy of its own, NaN where the array is null; number of values that are no numbers).
+
+    Text counts as a number where it is written as one (CSV falls back to text when one cell of a column
+    cannot be read); a truth value does not.
+    """
+    kind, mistyped = array.type, 0
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if pa.types.is_null(kind):
+        return np.full(len(array), np.nan), 0
+    if is_text(kind):
+        numeric = pc.match_substring_regex(array, NUMERIC_TEXT)
+        mistyped = len(array) - array.null_count - (pc.sum(numeric).as_py() or 0)
+        kept = pc.if_else(numeric, array, pa.scalar(None, kind))
+        array = pc.cast(pc.utf8_trim_whitespace(kept), pa.float64())
+    elif pa.types.is_float64(kind):
+        pass
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        array = pc.cast(array, pa.float64(), safe=False)
+    else:
+        return np.full(len(array), np.nan), len(array) - array.null_count
+    values = fixed(array, np.float64) + 0.0  # a copy in which -0.0 is 0.0
+    mask = valid(array)
+    if mask is not None:
+        values[~mask] = np.nan
+    return values, mistyped
+
+
+def texts(array: pa.Array) -> tuple[np.ndarray, pa.Array, int]:
+    """(signed codes into the dictionary, -1 where null; the dictionary, strings; number of values that are not
+    text). Truth values count as `true` and `false`; numbers are no text."""
+    mistyped = 0
+    if pa.types.is_boolean(array.type):
+        array = pc.cast(array, pa.string())
+    if not pa.types.is_dictionary(array.type):
+        if not is_text(array.type):
+            mistyped = 0 if pa.types.is_null(array.type) else len(array) - array.null_count
+            array = pa.nulls(len(array), pa.string())
+        array = array.dictionary_encode()
+    dictionary, indices = array.dictionary, array.indices
+    if not is_text(dictionary.type):
+        return np.full(len(array), -1, np.int32), pa.array([], pa.string()), len(array) - array.null_count
+    codes = fixed(indices, f"i{indices.type.bit_width // 8}")
+    mask = valid(indices)
+    if mask is not None:
+        codes = np.where(mask, codes, codes.dtype.type(-1))
+    return codes, dictionary, mistyped
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def text_buffers(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 offsets from 0, uint8 bytes) of a string array."""
+    if not pa.types.is_large_string(values.type):
+        values = pc.cast(values, pa.large_string())
+    _, offsets, data = values.buffers()
+    if not len(values) or offsets is None:
+        return np.zeros(len(values) + 1, np.int64), np.zeros(0, np.uint8)
+    bounds = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
+    content = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    return bounds - bounds[0], content[bounds[0] : bounds[-1]]
+
+
+def text_array(values: list[str]) -> pa.Array:
+    """A string array of a list, past `pa.array`, which asks pandas about it."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    return pa.LargeStringArray.from_buffers(
+        len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))
+    )

@@ -1,0 +1,142 @@
+"""How often each category was seen, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.monitor.buffers import fixed, text_array, text_buffers
+
+LIMIT = 50_000
+
+
+class Counts:
+    """Rows per category: exact up to LIMIT categories. Beyond, the most frequent LIMIT are kept and the rows of
+    the rest go into `other`: what is known of a category is then at most `error` rows too low."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self.other = 0
+        self.error = 0
+        self._values: pa.Array = text_array([])
+        self._counts = np.zeros(0, np.int64)
+        self._new: list[tuple[pa.Array, np.ndarray]] = []  # dictionaries with a count per entry
+        self._size = 0
+
+    @property
+    def total(self) -> int:
+        """Rows, those in `other` too."""
+        return int(self.counts.sum()) + self.other
+
+    @property
+    def values(self) -> pa.Array:
+        """The kept categories, the most frequent first; equally frequent ones in order of their bytes."""
+        return self._settle()._values
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int64 rows of each of `values`."""
+        return self._settle()._counts
+
+    @property
+    def exact(self) -> bool:
+        return self.other == 0
+
+    def as_dict(self, most: int | None = None) -> dict[str, int]:
+        """The `most` frequent categories and their rows."""
+        return dict(zip(self.values[:most].to_pylist(), self.counts[:most].tolist(), strict=True))
+
+    def of(self, categories: list[str]) -> np.ndarray:
+        """int64 rows of each of the given categories; 0 for what was not seen or not kept."""
+        position = pc.index_in(text_array(categories), value_set=self.values)
+        found = fixed(pc.fill_null(position, -1), np.int32)
+        return np.where(found >= 0, np.append(self.counts, 0)[found], 0)
+
+    def update(self, dictionary: pa.Array, counts: np.ndarray) -> None:
+        """Adds `counts[i]` rows of category `dictionary[i]`. Batches of one row group share their dictionary:
+        then nothing but the counts is added up."""
+        if self._new and same(self._new[-1][0], dictionary):
+            self._new[-1] = (dictionary, self._new[-1][1] + counts)
+            return
+        self._new.append((dictionary, counts))
+        self._size += len(dictionary)
+        if self._size > 4 * self.limit:
+            self._settle()
+
+    def merge(self, other: Counts) -> Counts:
+        merged = Counts(min(self.limit, other.limit))
+        merged.other, merged.error = self.other + other.other, self.error + other.error
+        for part in (self, other):
+            merged._new.append((part.values, part.counts))
+        return merged._settle()
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """(what JSON holds, arrays by name)."""
+        offsets, content = text_buffers(self.values)
+        head = {"limit": self.limit, "other": self.other, "error": self.error}
+        return head, {"counts": self.counts, "offsets": offsets, "text": content}
+
+    @classmethod
+    def unpack(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Counts:
+        counts = cls(content["limit"])
+        counts.other, counts.error = content["other"], content["error"]
+        counts._counts = arrays["counts"]
+        counts._values = pa.LargeStringArray.from_buffers(
+            len(arrays["counts"]),
+            pa.py_buffer(np.ascontiguousarray(arrays["offsets"])),
+            pa.py_buffer(np.ascontiguousarray(arrays["text"])),
+        )
+        return counts
+
+    def _settle(self) -> Counts:
+        """Takes in what is new, and drops what is rare where there is too much."""
+        if not self._new:
+            return self
+        parts = [(self._values, self._counts), *self._new]
+        self._new, self._size = [], 0
+        table = pa.table(
+            {
+                "value": pa.chunked_array([as_large(values) for values, _ in parts], pa.large_string()),
+                "rows": pa.chunked_array([int64_array(counts) for _, counts in parts], pa.int64()),
+            }
+        )
+        summed = table.group_by("value", use_threads=False).aggregate([("rows", "sum")])
+        summed = summed.filter(pc.greater(summed["rows_sum"], 0))
+        summed = summed.sort_by([("rows_sum", "descending"), ("value", "ascending")]).combine_chunks()
+        counts = fixed(summed["rows_sum"].combine_chunks(), np.int64)
+        if len(counts) > self.limit:
+            self.error += int(counts[self.limit])
+            self.other += int(counts[self.limit :].sum())
+        self._counts = counts[: self.limit].copy()
+        self._values = compact(summed["value"].combine_chunks()[: self.limit])
+        return self
+
+
+def same(one: pa.Array, other: pa.Array) -> bool:
+    """Whether two arrays are the same memory."""
+    return (
+        len(one) == len(other)
+        and one.offset == other.offset
+        and all(
+            (a is None and b is None) or (a is not None and b is not None and a.address == b.address)
+            for a, b in zip(one.buffers(), other.buffers(), strict=True)
+        )
+    )
+
+
+def as_large(values: pa.Array) -> pa.Array:
+    return values if pa.types.is_large_string(values.type) else pc.cast(values, pa.large_string())
+
+
+def int64_array(values: np.ndarray) -> pa.Array:
+    return pa.Int64Array.from_buffers(
+        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
+def compact(values: pa.Array) -> pa.Array:
+    """A copy without what lies before and behind a slice."""
+    return pa.concat_arrays([values])

@@ -1,0 +1,214 @@
+"""Summaries of a column that merge: quantiles here, distinct values and counts of categories beside. Each holds a
+bounded number of values however many rows it saw, says how far it may be off, and is the same every time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from jobs.monitor.counts import Counts
+from jobs.monitor.distinct import Distinct
+from jobs.monitor.hashing import splitmix
+
+__all__ = ["Counts", "Distinct", "Quantiles"]
+
+K = 4096
+FANOUT = 8  # a level holds FANOUT * K values before one in FANOUT of them moves up
+MERGED = 4  # levels of a merged sketch may hold so many times more: a merge of few shards only collects
+DOUBT = 1e-6  # probability with which any rank is further off than `epsilon`
+
+
+class Quantiles:
+    """Quantiles of float64 values in bounded memory, mergeable.
+
+    The sketch of Karnin, Lang and Liberty (2016, arXiv 1603.05346): level h holds sorted values that stand for
+    2^h each. Their compaction keeps every second value of a sorted level, from a random start; here a whole
+    batch is sorted and one in 2^j is kept, from a random start, which is j compactions in one step, and the
+    sort is NumPy's vectorised one. Up to FANOUT * K values are kept as they are: small windows are exact.
+
+    The weights of the kept values always sum to `n`.
+    """
+
+    def __init__(self, k: int = K) -> None:
+        self.k = k
+        self.n = 0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.worst = 0  # the sum of (stride - 1) * weight over all selections: no rank is further off
+        self.spread = 0  # the sum of (stride * weight)^2: see `epsilon`
+        self._levels: list[list[np.ndarray]] = [[]]
+        self._items: tuple[np.ndarray, np.ndarray] | None = None
+
+    def update(self, values: np.ndarray) -> None:
+        """Adds float64 values without NaN. Sorted ones are taken as they are; they are not copied."""
+        if not len(values):
+            return
+        if len(values) > 1 and not (values[1:] >= values[:-1]).all():
+            values = np.sort(values)
+        self.minimum = min(self.minimum, float(values[0]))
+        self.maximum = max(self.maximum, float(values[-1]))
+        self.n += len(values)
+        self._items = None
+        if len(values) > self.k * FANOUT:
+            self._lift(0, values, int(math.log2(len(values) / self.k)))
+        else:
+            self._levels[0].append(values.copy())
+        self._compact(self.k * FANOUT)
+
+    def merge(self, other: Quantiles) -> Quantiles:
+        """Both sketches' values. As long as they fit (MERGED * FANOUT * K values in a level) they are only
+        collected: any order and any grouping then gives the same answers, and no accuracy is lost."""
+        merged = Quantiles(min(self.k, other.k))
+        merged.n = self.n + other.n
+        merged.minimum, merged.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        merged.worst, merged.spread = self.worst + other.worst, self.spread + other.spread
+        depth = max(len(self._levels), len(other._levels))
+        merged._levels = [_level(self, height) + _level(other, height) for height in range(depth)]
+        merged._compact(merged.k * FANOUT * MERGED)
+        return merged
+
+    def items(self) -> tuple[np.ndarray, np.ndarray]:
+        """(the kept values, ascending; int64 how many rows are less than or equal to each)."""
+        if self._items is None:
+            heights = [(part, height) for height, parts in enumerate(self._levels) for part in parts]
+            if not heights:
+                self._items = np.zeros(0), np.zeros(0, np.int64)
+            else:
+                values = np.concatenate([part for part, _ in heights])
+                weights = np.concatenate([np.full(len(part), 1 << height) for part, height in heights])
+                order = np.argsort(values, kind="stable")
+                self._items = values[order], np.cumsum(weights[order])
+        return self._items
+
+    def cdf(self, x: np.ndarray | float) -> np.ndarray:
+        """Share of the rows with a value of at most x; NaN where there are no rows."""
+        values, ranks = self.items()
+        if not self.n:
+            return np.full(np.shape(x), np.nan)
+        below = np.searchsorted(values, x, "right")
+        return np.where(below > 0, ranks[np.maximum(below, 1) - 1], 0) / self.n
+
+    def quantile(self, q: np.ndarray | float) -> np.ndarray:
+        """The least kept value whose rank is at least q of the rows (numpy's `inverted_cdf`); the least and
+        the greatest are exact."""
+        values, ranks = self.items()
+        if not self.n:
+            return np.full(np.shape(q), np.nan)
+        q = np.asarray(q, float)
+        found = values[np.minimum(np.searchsorted(ranks, np.ceil(q * self.n), "left"), len(values) - 1)]
+        return np.where(q <= 0, self.minimum, np.where(q >= 1, self.maximum, found))
+
+    @property
+    def epsilon(self) -> float:
+        """Bound on |cdf(x) - the rows' own share|, for all x at once with probability 1 - DOUBT.
+
+        A selection with a stride of s from values of weight w moves a rank by less than s * w, with an
+        expectation of 0 (its start is random): Hoeffding's inequality for the sum of all selections, and a
+        union over the ranks. Never more than the sum of the worst cases.
+        """
+        if not self.n or not self.worst:
+            return 0.0
+        likely = math.sqrt(self.spread * math.log(2 * self.n / DOUBT) / 2)
+        return min(self.worst, likely) / self.n
+
+    def compacted(self, k: int) -> Quantiles:
+        """A copy in Apache's proportions: the top level holds up to k values, each below it 0.64 of that."""
+        copy = Quantiles(k).merge(self)
+        height = 0
+        while height < len(copy._levels):
+            depth = len(copy._levels) - height - 1
+            if _size(copy._levels[height]) <= max(2, int(k * 0.64**depth)):
+                height += 1
+                continue
+            values = np.sort(np.concatenate(copy._levels[height]))
+            copy._levels[height] = []
+            copy._lift(height, values, 1)
+            height = 0
+        return copy
+
+    def to_kll(self, buckets: int = 10, k: int = 2048) -> dict[str, Any]:
+        """The `kll` object of Model Monitor's statistics.json: equally wide buckets (the last one closed) and
+        the sketch as Deequ stores it: `data[h]` are the values with weight 2^h."""
+        if not self.n:
+            return {"buckets": [], "sketch": {"parameters": {"c": 0.64, "k": float(k)}, "data": []}}
+        small = self.compacted(k)
+        edges = np.linspace(self.minimum, self.maximum, buckets + 1)
+        below = np.concatenate(([0.0], [self._below(edge) for edge in edges[1:-1]], [float(self.n)]))
+        return {
+            "buckets": [
+                {"lower_bound": float(low), "upper_bound": float(high), "count": float(count)}
+                for low, high, count in zip(edges, edges[1:], np.diff(below), strict=False)
+            ],
+            "sketch": {
+                "parameters": {"c": 0.64, "k": float(k)},
+                "data": [np.sort(np.concatenate([*parts, []])).tolist() for parts in small._levels],
+            },
+        }
+
+    def pack(self) -> tuple[dict[str, Any], np.ndarray]:
+        """(what JSON holds, the values of all levels one after the other)."""
+        self._levels = [[np.sort(np.concatenate(parts))] if parts else [] for parts in self._levels]
+        content = {
+            "k": self.k,
+            "n": self.n,
+            "minimum": self.minimum if self.n else None,
+            "maximum": self.maximum if self.n else None,
+            "worst": self.worst,
+            "spread": self.spread,
+            "sizes": [_size(parts) for parts in self._levels],
+        }
+        return content, np.concatenate([np.zeros(0), *(part for parts in self._levels for part in parts)])
+
+    @classmethod
+    def unpack(cls, content: dict[str, Any], values: np.ndarray) -> Quantiles:
+        sketch = cls(content["k"])
+        sketch.n, sketch.worst, sketch.spread = content["n"], content["worst"], content["spread"]
+        if sketch.n:
+            sketch.minimum, sketch.maximum = content["minimum"], content["maximum"]
+        bounds = np.cumsum([0, *content["sizes"]])
+        sketch._levels = [
+            [values[first:last]] if last > first else []
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        ] or [[]]
+        return sketch
+
+    def _below(self, edge: float) -> float:
+        """Rows with a value under the edge."""
+        values, ranks = self.items()
+        position = np.searchsorted(values, edge, "left")
+        return float(ranks[position - 1]) if position else 0.0
+
+    def _lift(self, height: int, values: np.ndarray, step: int) -> None:
+        """Moves one in 2^step of sorted values of weight 2^height up by `step` levels, from a start that the
+        state decides. As many as 2^step does not divide stay behind, taken from all over the range."""
+        while len(self._levels) <= height + step:
+            self._levels.append([])
+        stride = 1 << step
+        rest = len(values) % stride
+        if rest:
+            left = np.linspace(0, len(values) - 1, rest + 2)[1:-1].astype(np.int64)
+            self._levels[height].append(values[left])
+            values = np.delete(values, left)
+        start = splitmix(self.worst ^ self.n ^ hash(float(values[len(values) // 2]))) % stride
+        self.worst += (stride - 1) << height
+        self.spread += (stride << height) ** 2
+        self._levels[height + step].append(values[start::stride].copy())
+
+    def _compact(self, capacity: int) -> None:
+        """Lifts every level that holds more than `capacity` values, down to K to 2K of them."""
+        height = 0
+        while height < len(self._levels):
+            if _size(self._levels[height]) > capacity:
+                values = np.sort(np.concatenate(self._levels[height]))
+                self._levels[height] = []
+                self._lift(height, values, int(math.log2(len(values) / self.k)))
+            height += 1
+
+
+def _level(sketch: Quantiles, height: int) -> list[np.ndarray]:
+    return sketch._levels[height] if height < len(sketch._levels) else []
+
+
+def _size(parts: list[np.ndarray]) -> int:
+    return sum(len(part) for part in parts)
