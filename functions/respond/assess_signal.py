@@ -6,7 +6,7 @@ IAM: dynamodb:GetItem, Query, PutItem on the table; states:DescribeExecution on 
 deploy and respond machines (whether the holder of a lock is alive).
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from evergreen import decisions, names, settings, signals, times
@@ -67,7 +67,8 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
     model = reading.model
     count = (LEDGER.get(model, "RESPONSE") or {}).get("sequence", 0)
     champion = LEDGER.get(model, "CHAMPION")
-    answer = decisions.assess(reading.signal, LEDGER.need_spec(model)["spec"], situation(reading, champion))
+    spec = LEDGER.need_spec(model)["spec"]
+    answer = decisions.assess(reading.signal, spec, situation(reading, spec, champion))
     decision = {
         "action": answer.action,
         "reason": answer.reason,
@@ -94,7 +95,9 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
     ]
     if decision["rollback"]:
         going = decision["rollback"]["deployment"]
-        writes.append(acquire(model, "deploy", execution, LOCK_SECONDS, deployment=going))
+        # It is free or its holder is dead: otherwise the answer would have been another.
+        dead = (LEDGER.holder(model, "deploy") or {}).get("owner", "")
+        writes.append(acquire(model, "deploy", execution, LOCK_SECONDS, dead, deployment=going))
     try:
         LEDGER.commit(assessed(reading, answer, execution), *writes)
     except AwsConflict:
@@ -130,12 +133,12 @@ def assessed(reading: Reading, answer: Answer, execution: str) -> Write:
     )
 
 
-def situation(reading: Reading, champion: dict[str, Any] | None) -> Situation:
+def situation(reading: Reading, spec: dict[str, Any], champion: dict[str, Any] | None) -> Situation:
     """What the ledger knows, as decisions need it."""
     model = reading.model
     return Situation(
         champion=champion,
-        trainings=trainings(reading),
+        trainings=trainings(reading, spec["retrain"]["cool_down"]),
         running=alive(model, "train", "run"),
         violated_before=violated_before(reading, champion) if champion else 0,
         deploying=alive(model, "deploy", "deployment"),
@@ -148,11 +151,10 @@ def alive(model: str, lock: str, what: str) -> str:
     return holder[what] if holder and records.is_running(holder["owner"]) else ""
 
 
-def trainings(reading: Reading) -> list:
+def trainings(reading: Reading, cool_down: float) -> list[datetime]:
     """When runs were admitted or asked for, from before the signal on: late signals are judged with what is
     known now. A request and its run have one cause and count once."""
-    spec = LEDGER.need_spec(reading.model)["spec"]
-    since = reading.signal.at - max(timedelta(days=1), times.seconds(spec["retrain"]["cool_down"]))
+    since = reading.signal.at - max(timedelta(days=1), times.seconds(cool_down))
     found = {}
     for row in LEDGER.query(reading.model, f"H#{times.iso(since)}", "H#~"):
         asked = row["kind"] == "SignalAssessed" and row["action"] == "retrain"

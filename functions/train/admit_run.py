@@ -5,7 +5,7 @@ IAM: dynamodb:GetItem, Query, PutItem on the table;
 states:DescribeExecution on the executions of the train machine (a dead holder's lock is taken over).
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from evergreen import decisions, events, names, settings, times
@@ -104,7 +104,7 @@ def drop(model: str, run: str, cause: events.Cause, execution: str, reason: str)
     return {"admitted": False, "reason": reason, "model": model, "run": run, "cause": cause.as_dict()}
 
 
-def trainings(model: str, at: Any, cool_down: float) -> list:
+def trainings(model: str, at: datetime, cool_down: float) -> list[datetime]:
     """When runs were admitted, from a cool-down (or a day, for the budget) before `at` on."""
     since = at - max(timedelta(days=1), timedelta(seconds=cool_down))
     rows = LEDGER.query(model, f"H#{times.iso(since)}", "H#~")

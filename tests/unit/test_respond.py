@@ -207,6 +207,13 @@ def test_an_alarm_within_probation_returns_to_the_version_before(ledger, sagemak
     assert len(kinds(ledger, "DeploymentRolledBack", "ModelDeployed")) == 2
 
 
+def test_a_dead_deployments_lock_does_not_hinder_the_return(ledger):
+    second_champion(ledger)
+    ledger.commit(acquire("flights", "deploy", execution("dead"), 3600, deployment="x"))
+    assert assess(alarm("2013-07-01T20:00:00Z"))["action"] == "rollback"
+    assert ledger.holder("flights", "deploy")["owner"] == execution("one", "respond")
+
+
 @pytest.mark.parametrize(
     ("at", "deployment", "action", "reason"),
     [

@@ -10,6 +10,7 @@ MODEL = re.compile(r"[a-z][a-z0-9-]{0,19}")
 class Deployment(NamedTuple):
     """What a deployment's name says."""
 
+    name: str
     model: str
     version: int
 
@@ -44,11 +45,11 @@ def alarms(deployment_name: str) -> dict[str, str]:
     return {kind: f"{deployment_name}-{kind}" for kind in ("errors", "latency")}
 
 
-def parse_alarm(prefix: str, alarm: str) -> tuple[Deployment, str, str] | None:
-    """(what is deployed, the deployment's name, kind of alarm), or None for an alarm that is not ours."""
+def parse_alarm(prefix: str, alarm: str) -> Deployment | None:
+    """The deployment that an alarm watches, or None for an alarm that is not ours."""
     match = re.fullmatch(
-        rf"({re.escape(prefix)}-({MODEL.pattern})-v(\d+)-[0-9a-f]{{6}})-(errors|latency)", alarm
+        rf"({re.escape(prefix)}-({MODEL.pattern})-v(\d+)-[0-9a-f]{{6}})-(?:errors|latency)", alarm
     )
     if not match:
         return None
-    return Deployment(match[2], int(match[3])), match[1], match[4]
+    return Deployment(match[1], match[2], int(match[3]))

@@ -57,13 +57,12 @@ def _violation(event: dict[str, Any], ledger: Ledger) -> Reading:
 
 def _alarm(event: dict[str, Any], prefix: str) -> Reading | str:
     name = event["detail"]["alarmName"]
-    parsed = names.parse_alarm(prefix, name)
-    if parsed is None:
+    deployed = names.parse_alarm(prefix, name)
+    if deployed is None:
         return f"{name} is not a rollback alarm of a deployment of ours"
-    deployed, deployment, _ = parsed
     at = events.time_of(event)
     id = f"{name}@{at}"
-    signal = Signal("alarm", times.parse(at), deployed.version, deployment=deployment, name=name)
+    signal = Signal("alarm", times.parse(at), deployed.version, deployment=deployed.name, name=name)
     return Reading(deployed.model, id, Cause("alarm", id, at, "cloudwatch"), signal)
 
 
