@@ -148,10 +148,11 @@ class Endpoint:
         for side in sides:
             self.retire(side)
 
-    def kill(self) -> None:
-        """End every instance now."""
+    def terminate(self) -> None:
+        """Ask every instance to end, without waiting: what is left ends with the service's processes."""
         for side in (self.router.blue, self.router.green):
-            self._stop(side.instances() if side else [])
+            for instance in side.instances() if side else []:
+                instance.terminate()
 
     def revive(self) -> None:
         """Start the instances that died in service again, each in a thread of its own."""
@@ -249,7 +250,7 @@ class Hosting:
     def close(self) -> None:
         self.closing.set()
         for endpoint in list(self.endpoints.values()):
-            endpoint.kill()
+            endpoint.terminate()
         if self._ticking:
             self._ticking.join(5)
         self.flush_capture()
