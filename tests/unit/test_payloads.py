@@ -75,7 +75,7 @@ def test_deploy(ledger, sagemaker):
     assert_holds(promoted["previous"], references("deploy", "previous"))
 
 
-SCALING = "scaling: {min: 1, max: 2, invocations_per_instance: 500}"
+SCALING = "scaling: {min: 2, max: 4, invocations_per_instance: 500}"
 
 
 def test_monitor(ledger, bucket):

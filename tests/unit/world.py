@@ -18,7 +18,7 @@ features:
   distance: number
   temp: {type: number, nullable: true}
 train: {entry: train.py, instance: ml.m5.large, hyperparameters: {iterations: 80}}
-serve: {entry: inference.py, instance: ml.m5.large}
+serve: {entry: inference.py, instance: ml.m5.large, count: 2}
 gate: {primary: roc_auc, floor: 0.65, holdout: 14d, min_rows: 100, slices: [origin], approval: person}
 ship: {strategy: canary, percent: 10, bake: 10m, alarms: {errors: 1%, latency_p99: 200ms}}
 monitor:

@@ -78,7 +78,7 @@ _alarms = mapping(
 )
 _ship = mapping(
     {
-        "strategy": Key(scalar(units.choice(("canary", "linear", "all_at_once"))), "canary"),
+        "strategy": Key(scalar(units.choice(("canary", "linear", "all_at_once"))), "all_at_once"),
         "percent": Key(scalar(units.percent(1, 50)), 10),
         "bake": Key(scalar(units.duration(0, HOUR)), 10 * MINUTE),
         "alarms": Key(_alarms, _defaults(_alarms)),
@@ -217,19 +217,23 @@ def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[
         entry = (spec[section] or {}).get("entry")
         if entry and files is not None and entry not in files:
             yield f"{section}.entry", f"{entry} is not in the folder ({', '.join(sorted(files)) or 'empty'})"
-    scaling = (spec["serve"] or {}).get("scaling")
-    if scaling and scaling["min"] and scaling["max"] and scaling["min"] > scaling["max"]:
+    scaling = (spec["serve"] or {}).get("scaling") or {}
+    if scaling.get("min") and scaling["max"] and scaling["min"] > scaling["max"]:
         yield "serve.scaling.min", f"{scaling['min']} is more than max, {scaling['max']}"
     if spec["task"]:
         yield from _metric_contradictions(spec)
     if spec["ship"]:
-        yield from _ship_contradictions(spec["ship"])
+        yield from _ship_contradictions(spec["ship"], spec["serve"] or {})
     monitor = spec["monitor"] or {}
     if monitor.get("every") and monitor["every"] % MINUTE:
         yield "monitor.every", "is not a whole number of minutes"
     for name in (monitor.get("data") or {}).get("seasonal") or ():
         if name not in features:
             yield "monitor.data.seasonal", f"{name!r} is not a feature"
+
+
+def _least(serve: dict[str, Any]) -> int | None:
+    return (serve.get("scaling") or {}).get("min")
 
 
 def _feature_contradictions(path: str, feature: dict[str, Any]):
@@ -257,9 +261,16 @@ def _metric_contradictions(spec: dict[str, Any]):
         yield "gate.floor", f"{gate['floor']:g} is not {metric.bounds()}"
 
 
-def _ship_contradictions(ship: dict[str, Any]):
+def _ship_contradictions(ship: dict[str, Any], serve: dict[str, Any]):
     """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys."""
-    if ship["strategy"] != "linear" or not ship["percent"]:
+    strategy = ship["strategy"]
+    if strategy in ("canary", "linear"):
+        # A part of the traffic is a part of the fleet: at most half of its instances.
+        for path, least in (("serve.count", serve.get("count")), ("serve.scaling.min", _least(serve))):
+            if least == 1:
+                fix = "set it to 2, or ship.strategy to all_at_once"
+                yield path, f"1 instance cannot be split for a {strategy} deployment: {fix}"
+    if strategy != "linear" or not ship["percent"]:
         return
     if ship["percent"] < 10:
         yield "ship.percent", f"{ship['percent']} % is under 10 %, the smallest step of a linear shift"
