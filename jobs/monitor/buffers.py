@@ -107,3 +107,42 @@ def text_array(values: list[str]) -> pa.Array:
     return pa.LargeStringArray.from_buffers(
         len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))
     )
+
+
+ZONED = r"(Z|[+-]\d\d:?\d\d)$"
+ISO_TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?(Z|[+-]\d\d:?\d\d)?$"
+
+
+def microseconds(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
+    """(int64 microseconds since 1970; bool per row, False where there is no time, None where all have one) of
+    timestamps, dates or ISO 8601 text; times without a zone are UTC."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if is_text(array.type):
+        timely = pc.match_substring_regex(array, ISO_TIME)
+        array = pc.if_else(timely, array, pa.scalar(None, array.type))
+        zoned = pc.match_substring_regex(array, ZONED)
+        utc = pc.if_else(zoned, array, pc.binary_join_element_wise(array, pa.scalar("Z", array.type), ""))
+        array = _parsed(utc)
+    elif pa.types.is_date(array.type):
+        array = pc.cast(array, pa.timestamp("us"))
+    if not pa.types.is_timestamp(array.type):
+        return np.zeros(len(array), np.int64), np.zeros(len(array), bool)
+    array = pc.cast(array, pa.timestamp("us", array.type.tz), safe=False)
+    return fixed(array, np.int64), valid(array)
+
+
+def _parsed(texts: pa.Array) -> pa.Array:
+    """Text that looks like times as such; what is none (the 30th of February) becomes null."""
+    try:
+        return pc.cast(texts, pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        parts = [_time_or_null(texts[index : index + 1]) for index in range(len(texts))]
+        return pa.concat_arrays(parts)
+
+
+def _time_or_null(text: pa.Array) -> pa.Array:
+    try:
+        return pc.cast(text, pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        return pa.nulls(1, pa.timestamp("us", "UTC"))

@@ -1,0 +1,230 @@
+"""What a profile holds of one column, built batch by batch."""
+
+from __future__ import annotations
+
+import math
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.monitor import buffers
+from jobs.monitor.blocks import Blocks, Cut
+from jobs.monitor.counts import same
+from jobs.monitor.hashing import finish, hash_text, multiplier, spread
+from jobs.monitor.schema import Field
+from jobs.monitor.sketch import Counts, Distinct, Quantiles
+
+TALLIES = ("rows", "absent", "missing", "mistyped")
+
+
+class RowHash:
+    """uint64 per row of a batch: the sum of what its columns add, in any order."""
+
+    def __init__(self, rows: int) -> None:
+        self.values = np.zeros(rows, np.uint64)
+        self._lock = Lock()
+
+    def add(self, hashes: np.ndarray) -> None:
+        with self._lock:
+            np.add(self.values, hashes, out=self.values)
+
+
+class NumberColumn:
+    """`rows` = `n` + `missing` + `infinite` + `mistyped`. Null and NaN are missing; `absent` of the missing were
+    in batches without the column. Statistics and quantiles are those of the `n` finite values; `below` and
+    `above` of them lie outside the field's range."""
+
+    _tallies = (*TALLIES, "infinite", "below", "above", "n")
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.rows = self.absent = self.missing = self.infinite = self.mistyped = 0
+        self.below = self.above = self.n = 0
+        self.mean = self._squares = 0.0  # the sum of squared differences from the mean
+        self.quantiles, self.distinct = Quantiles(), Distinct()
+        self._factor = multiplier(field.name)
+
+    @property
+    def sum(self) -> float:
+        return self.mean * self.n
+
+    @property
+    def std(self) -> float:
+        """Of the population (divided by n), as Model Monitor has it."""
+        return math.sqrt(self._squares / self.n) if self.n else 0.0
+
+    @property
+    def min(self) -> float:
+        return self.quantiles.minimum
+
+    @property
+    def max(self) -> float:
+        return self.quantiles.maximum
+
+    def histogram(self, edges: np.ndarray) -> np.ndarray:
+        """int64[len(edges) + 1]: rows with edges[i - 1] < x <= edges[i], from the sketch."""
+        ranks = np.rint(self.quantiles.cdf(edges) * self.n) if self.n else np.zeros(len(edges))
+        return np.diff(ranks, prepend=0, append=self.n).astype(np.int64)
+
+    def update(self, array: pa.Array, hashes: RowHash, blocks: Blocks | None, cut: Cut | None) -> None:
+        values, mistyped = buffers.floats(array)
+        if self.field.type == "integer" and not pa.types.is_integer(array.type):
+            fractional = np.floor(values) != values
+            fractional &= ~np.isnan(values)
+            mistyped += int(fractional.sum())
+            values[fractional] = np.nan
+        spreaded = spread(values.view(np.uint64), self._factor)
+        hashes.add(spreaded)
+        saturated = self.distinct.saturated
+        if saturated:
+            hashed = finish(spreaded)
+            gaps = np.isnan(values)
+            self.distinct.update(hashed[~gaps] if gaps.any() else hashed)
+        if blocks is not None and cut is not None:
+            values = blocks.add_numbers(self.field.name, values, cut)
+        values.sort()
+        first, last, present = np.searchsorted(values, [-np.inf, np.inf, np.nan], "left")
+        first = np.searchsorted(values, -np.inf, "right")
+        finite = values[first:last]
+        self.rows += len(values)
+        self.mistyped += mistyped
+        self.missing += len(values) - int(present) - mistyped
+        self.infinite += int(present) - len(finite)
+        self._add_sorted(finite, saturated)
+
+    def _add_sorted(self, values: np.ndarray, saturated: bool) -> None:
+        if not len(values):
+            return
+        if not saturated:
+            self._add_distinct(values)
+        self._add_moments(values)
+        if self.field.minimum is not None:
+            self.below += int(np.searchsorted(values, self.field.minimum, "left"))
+        if self.field.maximum is not None:
+            self.above += len(values) - int(np.searchsorted(values, self.field.maximum, "right"))
+        self.quantiles.update(values)
+
+    def _add_distinct(self, values: np.ndarray) -> None:
+        starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
+        counts = np.diff(starts, append=len(values))
+        self.distinct.update(finish(spread(values[starts].view(np.uint64), self._factor)), counts)
+
+    def _add_moments(self, values: np.ndarray) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(np.add.reduce(values)) / len(values)
+            differences = np.subtract(values, mean)
+            squares = float(np.add.reduce(np.multiply(differences, differences, out=differences)))
+        self.n, self.mean, self._squares = _pooled(
+            (self.n, self.mean, self._squares), (len(values), mean, squares)
+        )
+
+    def merge(self, other: NumberColumn) -> NumberColumn:
+        merged = NumberColumn(self.field)
+        _add_tallies(merged, self, other)
+        merged.n, merged.mean, merged._squares = _pooled(
+            (self.n, self.mean, self._squares), (other.n, other.mean, other._squares)
+        )
+        merged.quantiles = self.quantiles.merge(other.quantiles)
+        merged.distinct = self.distinct.merge(other.distinct)
+        return merged
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """(what JSON holds, arrays by name)."""
+        quantiles, values = self.quantiles.pack()
+        distinct, hashes = self.distinct.pack()
+        head = {name: getattr(self, name) for name in self._tallies}
+        head |= {"mean": self.mean, "squares": self._squares, "quantiles": quantiles, "distinct": distinct}
+        return head, {"quantiles": values, "distinct": hashes}
+
+    @classmethod
+    def unpack(cls, field: Field, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> NumberColumn:
+        column = cls(field)
+        for name in cls._tallies:
+            setattr(column, name, content[name])
+        column.mean, column._squares = content["mean"], content["squares"]
+        column.quantiles = Quantiles.unpack(content["quantiles"], arrays["quantiles"])
+        column.distinct = Distinct.unpack(content["distinct"], arrays["distinct"])
+        return column
+
+
+class StringColumn:
+    """Strings and truth values (`true`, `false`). `rows` = `n` + `missing` + `mistyped`."""
+
+    _tallies = TALLIES
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.rows = self.absent = self.missing = self.mistyped = 0
+        self.counts, self.distinct = Counts(), Distinct()
+        self._factor = multiplier(field.name)
+        self._hashed: tuple[pa.Array, np.ndarray] | None = None  # the last batch's dictionary and its hashes
+
+    @property
+    def n(self) -> int:
+        return self.rows - self.missing - self.mistyped
+
+    def update(self, array: pa.Array, hashes: RowHash, blocks: Blocks | None, cut: Cut | None) -> None:
+        codes, dictionary, mistyped = buffers.texts(array)
+        hashed = self._hashes(dictionary)
+        hashes.add(np.append(hashed, np.uint64(0))[codes])
+        counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(dictionary) + 1)
+        self.rows += len(codes)
+        self.mistyped += mistyped
+        self.missing += int(counts[0]) - mistyped
+        self.counts.update(dictionary, counts[1:])
+        seen = np.flatnonzero(counts[1:])
+        self.distinct.update(hashed[seen], counts[1:][seen])
+        if blocks is not None and cut is not None:
+            blocks.add_categories(self.field.name, codes, dictionary, cut)
+
+    def merge(self, other: StringColumn) -> StringColumn:
+        merged = StringColumn(self.field)
+        _add_tallies(merged, self, other)
+        merged.counts = self.counts.merge(other.counts)
+        merged.distinct = self.distinct.merge(other.distinct)
+        return merged
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """(what JSON holds, arrays by name)."""
+        counts, arrays = self.counts.pack()
+        distinct, hashes = self.distinct.pack()
+        head = {name: getattr(self, name) for name in self._tallies}
+        return head | {"counts": counts, "distinct": distinct}, arrays | {"distinct": hashes}
+
+    @classmethod
+    def unpack(cls, field: Field, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> StringColumn:
+        column = cls(field)
+        for name in cls._tallies:
+            setattr(column, name, content[name])
+        column.counts = Counts.unpack(content["counts"], arrays)
+        column.distinct = Distinct.unpack(content["distinct"], arrays["distinct"])
+        return column
+
+    def _hashes(self, dictionary: pa.Array) -> np.ndarray:
+        if self._hashed is None or not same(self._hashed[0], dictionary):
+            self._hashed = dictionary, hash_text(dictionary, self._factor)
+        return self._hashed[1]
+
+
+Column = NumberColumn | StringColumn
+
+
+def column_of(field: Field) -> Column:
+    return StringColumn(field) if field.is_categorical else NumberColumn(field)
+
+
+def _add_tallies(merged: Column, one: Column, other: Column) -> None:
+    for name in merged._tallies:
+        setattr(merged, name, getattr(one, name) + getattr(other, name))
+
+
+def _pooled(one: tuple[int, float, float], other: tuple[int, float, float]) -> tuple[int, float, float]:
+    """Count, mean and sum of squares of two samples (Chan, Golub, LeVeque 1983,
+    doi 10.1080/00031305.1983.10483115)."""
+    n = one[0] + other[0]
+    if not one[0] or not other[0]:
+        return one if one[0] else other
+    delta = other[1] - one[1]
+    return n, one[1] + delta * other[0] / n, one[2] + other[2] + delta * delta * one[0] * other[0] / n

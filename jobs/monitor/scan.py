@@ -1,0 +1,251 @@
+"""Data files as record batches: Parquet, CSV and Arrow, one batch in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.contract import JobError
+from jobs.monitor.schema import Schema
+
+BATCH = 1 << 17
+SAMPLED = 1 << 18  # rows from which bins are learned
+SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".arrows")
+READ_BUFFER = 1 << 20
+
+
+class Scan:
+    """Batches of one or more files, as often as asked. With a schema only its columns and its time are read,
+    text as dictionaries; `extra` has what else the files hold, and `skipped` the broken rows of CSV files."""
+
+    def __init__(self, files: list[Path], schema: Schema | None = None) -> None:
+        self.files = files
+        self.schema = schema
+        self.extra: dict[str, int] = {}
+        self.skipped: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        self.extra, self.skipped = {}, {}
+        for path in self.files:
+            with _named(path):
+                yield from self._batches(path)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns of all files, each with its type in the first file that has it."""
+        fields: dict[str, pa.Field] = {}
+        for path in self.files:
+            with _named(path):
+                for field in _schema_of(path):
+                    fields.setdefault(field.name, field)
+        return pa.schema(list(fields.values()))
+
+    def sample(self, rows: int = SAMPLED) -> Iterator[pa.RecordBatch]:
+        """About `rows` rows from all over the files (their row groups, for Parquet)."""
+        groups = [
+            (path, group, pq.ParquetFile(path).metadata.row_group(group).num_rows)
+            for path in self.files
+            if path.suffix == ".parquet"
+            for group in range(_row_groups(path))
+        ]
+        if not groups or len(groups) < len(self.files):
+            yield from sample(list(_first(iter(self), rows)), rows)
+            return
+        total = sum(count for _, _, count in groups)
+        share = min(1.0, rows / max(total, 1))
+        wanted = max(1, round(len(groups) * max(share, min(1.0, 8 / len(groups)))))
+        chosen = [groups[index * len(groups) // wanted] for index in range(wanted)]
+        for path, group, count in chosen:
+            with _named(path):
+                yield from _first(self._parquet(path, [group]), min(count, -(-rows // wanted)))
+
+    def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
+        if path.suffix == ".parquet":
+            yield from self._parquet(path)
+        elif path.suffix == ".csv":
+            yield from self._csv(path)
+        else:
+            yield from self._arrow(path)
+
+    def _parquet(self, path: Path, groups: list[int] | None = None) -> Iterator[pa.RecordBatch]:
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER)
+        schema = file.schema_arrow
+        wanted = self._wanted(schema.names, file.metadata.num_rows)
+        texts = [name for name in wanted if _is_dictionary_worth(schema.field(name).type)]
+        file = pq.ParquetFile(
+            path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
+        )
+        groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
+        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=True)
+
+    def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
+        """Typed as long as every cell is of its column's type. From the first that is not, everything is read
+        as text, so that the profile counts what is mistyped."""
+        given = 0
+        try:
+            for batch in self._read_csv(path, typed=True):
+                yield batch
+                given += len(batch)
+            return
+        except pa.ArrowInvalid:
+            if self.schema is None:
+                raise
+        for batch in self._read_csv(path, typed=False):
+            skip = min(given, len(batch))
+            given -= skip
+            if skip < len(batch):
+                yield batch.slice(skip)
+
+    def _read_csv(self, path: Path, typed: bool) -> Iterator[pa.RecordBatch]:
+        from pyarrow import csv
+
+        self.skipped.pop(str(path), None)
+
+        def skip(row: Any) -> str:
+            self.skipped[str(path)] = self.skipped.get(str(path), 0) + 1
+            return "skip"
+
+        names = _schema_of(path).names
+        with csv.open_csv(
+            path,
+            read_options=csv.ReadOptions(block_size=16 << 20),
+            parse_options=csv.ParseOptions(invalid_row_handler=skip, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=self._csv_types(names, typed),
+                include_columns=self._wanted(names, None),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        ) as reader:
+            yield from reader
+
+    def _csv_types(self, names: list[str], typed: bool) -> dict[str, pa.DataType]:
+        if self.schema is None:
+            return {}
+        types = dict.fromkeys(names, pa.string())
+        for name, field in self.schema.fields.items():
+            if field.type == "string":
+                types[name] = pa.dictionary(pa.int32(), pa.string())
+            elif typed:
+                types[name] = pa.bool_() if field.type == "boolean" else pa.float64()
+        return types
+
+    def _arrow(self, path: Path) -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(path)) as source:
+            for batch in _ipc(path, source):
+                wanted = self._wanted(batch.schema.names, len(batch))
+                yield batch.select(wanted)
+
+    def _wanted(self, names: list[str], rows: int | None) -> list[str]:
+        """The columns to read; the others are noted in `extra`."""
+        if self.schema is None:
+            return list(names)
+        schema = self.schema
+        known = {*schema.fields, schema.time}
+        silent = {schema.id, schema.target, *schema.protected}
+        for name in names:
+            if name not in known and name not in silent:
+                self.extra[name] = self.extra.get(name, 0) + (rows or 1)
+        return [name for name in names if name in known]
+
+
+def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
+    """A file, a folder (its data files, in order of their names) or several of either.
+
+    Raises JobError where there are none.
+    """
+    sources = [source] if isinstance(source, Path) else list(source)
+    files = []
+    for path in sources:
+        if path.is_dir():
+            files += sorted(found for found in path.rglob("*") if found.suffix in SUFFIXES)
+        elif path.is_file() and path.suffix in SUFFIXES:
+            files.append(path)
+        else:
+            raise JobError(f"{path} is neither a folder nor a {', '.join(SUFFIXES)} file")
+    if not files:
+        raise JobError(f"{', '.join(map(str, sources))} has no {', '.join(SUFFIXES)} file")
+    return Scan(files, schema)
+
+
+def sample(batches: Any, rows: int = SAMPLED) -> Iterable[pa.RecordBatch]:
+    """About `rows` rows from all over what can be read twice. Raises JobError for an iterator."""
+    if isinstance(batches, Scan):
+        return batches.sample(rows)
+    if iter(batches) is batches:
+        raise JobError("bins are learned from a sample: an iterator that is read once needs `edges`")
+    batches = list(batches)
+    total = sum(len(batch) for batch in batches)
+    if total <= rows:
+        return batches
+    share = rows / total
+    return [batch.slice(0, max(1, int(len(batch) * share))) for batch in batches if len(batch)]
+
+
+def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if rows <= 0:
+            return
+        yield batch.slice(0, rows)
+        rows -= len(batch)
+
+
+def _is_dictionary_worth(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _row_groups(path: Path) -> int:
+    with _named(path):
+        return pq.ParquetFile(path).metadata.num_row_groups
+
+
+def _schema_of(path: Path) -> pa.Schema:
+    if path.suffix == ".parquet":
+        return pq.read_schema(path)
+    if path.suffix == ".csv":
+        from pyarrow import csv
+
+        with csv.open_csv(path) as reader:
+            return reader.schema
+    with pa.memory_map(str(path)) as source:
+        return _ipc(path, source).schema
+
+
+def _ipc(path: Path, source: Any) -> Any:
+    if path.suffix == ".arrows":
+        return pa.ipc.open_stream(source)
+    reader = pa.ipc.open_file(source)
+    return _Batches(reader)
+
+
+class _Batches:
+    """An Arrow file's batches, which its reader gives only by number."""
+
+    def __init__(self, reader: Any) -> None:
+        self.reader, self.schema = reader, reader.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for index in range(self.reader.num_record_batches):
+            yield self.reader.get_batch(index)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of a file name it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise JobError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+__all__ = [
+    "BATCH",
+    "Scan",
+    "sample",
+    "scan",
+]
