@@ -78,7 +78,7 @@ percent: 10 | percent: 60 | line 14: ship.percent: 60 is not between 1 % and 50 
 errors: 1% | errors: 101% | line 14: ship.alarms.errors: '101%' is not between 0 % and 100 %
 canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 10 %, the smallest step
 , count: 2 |  | line 12: serve.count: 1 instance cannot be split for a canary deployment: set it to 2
-count: 2 | count: 2, scaling: {min: 1, max: 3, invocations_per_instance: 9} | line 12: serve.scaling.min: 1 inst
+count: 2 | count: 2, scaling: {min: 1, max: 3, invocations_per_instance: 9} | line 12: serve.scaling.min: 1
 count: 2 | count: 2, scaling: {min: 3, max: 2, invocations_per_instance: 9} | line 12: serve.scaling.min: 3 is
 canary, percent: 10, bake: 10m | linear, percent: 10, bake: 1h | line 14: ship.bake: 10 steps of 1h take
 every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minutes
