@@ -2,8 +2,8 @@
 not come back by itself.
 
 Environment: TABLE.
-IAM: sagemaker:UpdateModelPackage on the packages of our groups; dynamodb:GetItem, PutItem,
-on the table.
+IAM: sagemaker:UpdateModelPackage on the packages of our groups; dynamodb:GetItem, PutItem on
+the table.
 """
 
 from typing import Any
