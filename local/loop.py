@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from jobs.spec import duration
 from local import compare, console, people, record, report, stack
 from local.console import Console
 from local.machine import ROOT
@@ -111,10 +112,9 @@ class Loop:
         traffic = people.hire(iam, "evergreen-traffic", running.api_url, stack.REGION)
         self._scratch = tempfile.TemporaryDirectory(prefix="evergreen-")
         data = Path(self._scratch.name)
-        bucket = running.outputs["Bucket"]
-        self.world = World(
-            self.watch, running.clock, running.client("s3"), bucket, traffic, self.person, data
-        )
+        every = duration(self.spec["monitor"]["every"])
+        s3, bucket = running.client("s3"), running.outputs["Bucket"]
+        self.world = World(self.watch, running.clock, s3, bucket, traffic, self.person, data, every)
         self._month = BEGIN.month
 
     def run(self) -> None:

@@ -45,10 +45,19 @@ class Sent:
 
 
 class World:
-    """`s3` writes to the bucket, `clock` has `set(moment, frozen)`, `traffic` and `person` call the API."""
+    """`s3` writes to the bucket, `clock` has `set(moment, frozen)`, `traffic` and `person` call the
+    API. `every` is the time between two windows."""
 
     def __init__(
-        self, watch: Watch, clock: Any, s3: Any, bucket: str, traffic: Caller, person: Caller, data: Path
+        self,
+        watch: Watch,
+        clock: Any,
+        s3: Any,
+        bucket: str,
+        traffic: Caller,
+        person: Caller,
+        data: Path,
+        every: timedelta,
     ) -> None:
         self.watch, self.clock, self.s3, self.bucket = watch, clock, s3, bucket
         self.traffic, self.person = traffic, person
@@ -58,6 +67,8 @@ class World:
         self._departures = self._table["scheduled_departure"].to_numpy()
         self._months = {month_end(path.stem): path for path in flights.write_months(data)}
         self._next = self._unlabelled = 0  # rows of the table that come next
+        self._every = every
+        self._window_due = datetime.max.replace(tzinfo=UTC)
         self._looked_at: set[str] = set()
         self._expecting_until = 0.0
         self._failing = 0  # requests in a row
@@ -67,13 +78,24 @@ class World:
         self.move(moment)
         self._next = self._unlabelled = self._row_at(moment)
         self.upload_months(moment)
+        self._window_due = moment + self._every
 
     def move(self, moment: datetime) -> None:
-        """Sets the clock. What a new day may have started is looked for before the world goes on."""
+        """Sets the clock. Where a window is due, the world goes on once its machine runs: else it would be
+        chance which of the labels that come later are there."""
+        before = self.windows()
         self.clock.set(moment, frozen=True)
-        if moment.date() != self.now.date():
-            self.watch.poll()
         self.now = moment
+        if moment < self._window_due:
+            return
+        self._window_due += self._every * ((moment - self._window_due) // self._every + 1)
+        patience = time.monotonic() + REACTION_SECONDS
+        while self.windows() == before and time.monotonic() < patience:
+            self.watch.poll()
+
+    def windows(self) -> int:
+        """How many windows were begun so far."""
+        return sum(execution.machine == "monitor" for execution in self.watch.executions())
 
     def upload_months(self, over_by: datetime) -> None:
         for end in sorted(end for end in self._months if end <= over_by):

@@ -194,7 +194,7 @@ def outside(monkeypatch, tmp_path):
     monkeypatch.setattr(world, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(world, "REACTION_SECONDS", 0)
     api, bucket = Api(), Bucket()
-    made = World(Machines(), Clock(), bucket, "b", api, api, tmp_path)
+    made = World(Machines(), Clock(), bucket, "b", api, api, tmp_path, timedelta(days=7))
     made.begin(START)
     return made, api, bucket
 
@@ -241,6 +241,22 @@ def test_the_clock_never_goes_back(outside):
     made, _, _ = outside
     made.replay(START + timedelta(days=2), never)
     assert made.clock.moments == sorted(made.clock.moments)
+
+
+def test_a_window_that_is_due_is_waited_for_once(outside, monkeypatch):
+    """Also where the clock jumps over several."""
+    made, _, _ = outside
+    monkeypatch.setattr(world, "REACTION_SECONDS", 60)
+    polls = []
+
+    def poll() -> None:
+        polls.append(made.now)
+        made.watch.found.append(execution("monitor", "PickWindow", status="SUCCEEDED"))
+
+    made.watch.poll = poll
+    made.replay(START + timedelta(days=10), never)
+    made.move(START + timedelta(days=30))
+    assert polls == [START + timedelta(days=7), START + timedelta(days=30)]
 
 
 def execution(machine: str, *states: str, status: str = "RUNNING") -> Execution:
