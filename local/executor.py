@@ -4,25 +4,40 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
 from typing import Any
 
 from local import ministack
 from local.lambdas import Pool
+from local.sagemaker.containers import REPOSITORY_ROOT, UnknownImage, find_image
+from local.sagemaker.service import Service
 from local.workers import Function, Result
 
 
-def install(pool: Pool, url: str) -> None:
-    """From now on Python functions run in the pool; `url` is where their SDK finds AWS."""
+def install(pool: Pool, url: str, service: Service) -> None:
+    """From now on Python functions run in the pool, and images as what `service` has for them; `url` is where
+    their SDK finds AWS."""
 
-    def execute(func: dict, event: Any, request_id: str) -> dict[str, Any]:
-        config = func.get("config") or func
-        function = _function(pool, url, config, func.get("code_zip") or b"")
+    def run(config: dict[str, Any], function: Function, event: Any, request_id: str) -> dict[str, Any]:
         result = pool.invoke(function, event, request_id, ministack.get("trace_id")(config))
         store_embedded_metrics(result.log)
         return _answer(result)
 
+    def execute(func: dict, event: Any, request_id: str) -> dict[str, Any]:
+        config = func.get("config") or func
+        return run(config, _function(pool, url, config, func.get("code_zip") or b""), event, request_id)
+
+    def execute_image(func: dict, event: Any, request_id: str) -> dict[str, Any]:
+        config = func.get("config") or func
+        try:
+            return run(config, _image(service, url, config), event, request_id)
+        except UnknownImage as error:
+            body = {"errorType": "Runtime.InvalidEntrypoint", "errorMessage": str(error)}
+            return _answer(Result(body, is_error=True))
+
     ministack.replace("execute_function", execute)
+    ministack.replace("execute_image", execute_image)
 
 
 def _answer(result: Result) -> dict[str, Any]:
@@ -53,6 +68,26 @@ def _function(pool: Pool, url: str, config: dict[str, Any], archive: bytes) -> F
         environment=environment,
         code=code,
         layers=opt,
+    )
+
+
+def _image(service: Service, url: str, config: dict[str, Any]) -> Function:
+    """A function whose package is an image: the image's stand-in, started as the function says."""
+    image = find_image(service, config["ImageUri"])
+    start = (config.get("ImageConfigResponse") or {}).get("ImageConfig") or {}
+    entrypoint = start.get("EntryPoint") or image.entrypoint
+    command = tuple(sys.executable if word == "python" else word for word in entrypoint)
+    environment = _environment(config, url) | image.environment
+    command += tuple(start.get("Command") or ())
+    parts = [config["FunctionArn"], *command, str(config["Timeout"]), *map(str, sorted(environment.items()))]
+    return Function(
+        key=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        arn=config["FunctionArn"],
+        timeout=float(config["Timeout"]),
+        environment=environment,
+        code=REPOSITORY_ROOT,
+        layers=None,
+        command=command,
     )
 
 

@@ -50,6 +50,11 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "_execute_function_warm",
         "(func: dict, event: dict, request_id: str) -> dict",
     ),
+    "execute_image": (
+        "services.lambda_svc",
+        "_execute_function_docker",
+        "(func: dict, event: dict, request_id: str) -> dict",
+    ),
     "function_credentials": (
         "core.lambda_runtime",
         "execution_credentials",

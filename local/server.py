@@ -49,7 +49,7 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     host = Machine(url, os.environ["MINISTACK_REGION"], account, float(os.environ["TIME_SCALE"]))
     pool = Pool(root / "lambda")
     service = Service(host, root / "sagemaker")
-    executor.install(pool, url)
+    executor.install(pool, url, service)
     permissions.install()
     machines.install(host, service)
     machinelogs.install()

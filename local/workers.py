@@ -26,7 +26,8 @@ MAX_RESPONSE = 6 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Function:
-    """What a worker is started from. `key` changes with anything that would need a new worker."""
+    """What a worker is started from. `key` changes with anything that would need a new worker. An image
+    brings its own `command`, and its packages with it."""
 
     key: str
     arn: str
@@ -34,6 +35,7 @@ class Function:
     environment: dict[str, str]
     code: Path
     layers: Path | None
+    command: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,13 +93,15 @@ class Worker:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        roots = [function.code, *([function.layers / "python"] if function.layers else []), packages]
         environment = function.environment | {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._listener.getsockname()[1]}",
-            "PYTHONPATH": os.pathsep.join(str(root) for root in roots),
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._listener.getsockname()[1]}"
         }
-        # -S: what the project's own environment holds must not stand in for a package missing from the layer.
-        command = [sys.executable, "-S", "-m", "awslambdaric", environment["_HANDLER"]]
+        command = function.command
+        if not command:
+            roots = [function.code, *([function.layers / "python"] if function.layers else []), packages]
+            environment["PYTHONPATH"] = os.pathsep.join(str(root) for root in roots)
+            # -S: what the project's own environment holds must not stand in for what a layer lacks.
+            command = (sys.executable, "-S", "-m", "awslambdaric", environment["_HANDLER"])
         self._process = processes.start(command, env=environment, cwd=function.code, stdout=subprocess.PIPE)
         self._pipe = self._process.stdout.fileno()
         os.set_blocking(self._pipe, False)

@@ -18,6 +18,9 @@ from evergreen.ledger import Ledger, history, put
 from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
+# Captured bytes that a function analyses well within its five minutes and its memory: some hundred thousand
+# rows. Beyond that a Processing job is worth the minutes that its instance takes to start.
+SMALL_BYTES = 200_000_000
 LEDGER = Ledger(settings.required("TABLE"))
 
 
@@ -72,7 +75,8 @@ def pick(event: dict[str, Any], execution: str) -> dict[str, Any]:
     if not champion:
         return conclude(window, execution, "NoData", f"{model} has no champion in service", 0, None)
     prefix = f"capture/{champion['endpoint']}/main/"
-    keys = list(capture.files(BUCKET, prefix, window.start, window.end))
+    files = list(capture.files(BUCKET, prefix, window.start, window.end))
+    keys = [found["Key"] for found in files]
     rows = capture.count_rows(BUCKET, keys, window.start, window.end, monitor["min_rows"])
     version = champion["version"]
     if not rows:
@@ -81,7 +85,8 @@ def pick(event: dict[str, Any], execution: str) -> dict[str, Any]:
     if rows < monitor["min_rows"]:
         reason = f"{rows} captured rows are fewer than monitor.min_rows, {monitor['min_rows']}"
         return conclude(window, execution, "TooFewRows", reason, rows, version)
-    return ready(window, rows, keys, champion, published["spec"])
+    is_small = sum(found["Size"] for found in files) <= SMALL_BYTES
+    return ready(window, rows, keys, champion, published["spec"]) | {"isSmall": is_small}
 
 
 def window_of(

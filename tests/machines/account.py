@@ -12,8 +12,9 @@ from tests.lint_asl import ROOT, states
 from tests.machines import deploy_paths, monitor_paths, onboard_paths, respond_paths, train_paths
 from tests.machines.engine import Result, Throw, machine, run
 from tests.machines.scenario import event
-from tests.template.test_names import LAMBDA, snake
+from tests.template.test_names import LAMBDA, is_image, snake
 from tests.unit.conftest import Bucket, SageMaker
+from tests.unit.world import CONTEXT
 
 USUAL = {
     "onboard": onboard_paths.USUAL,
@@ -32,7 +33,7 @@ def handlers(name: str) -> dict[str, Callable[[Any], Any]]:
     def lambda_of(module: Any) -> Callable[[Any], Any]:
         def invoke(payload: Any) -> Any:
             try:
-                return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), None)))
+                return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
             except Exception as error:
                 cause = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
                 return Throw(type(error).__name__, json.dumps(cause))
@@ -42,7 +43,7 @@ def handlers(name: str) -> dict[str, Callable[[Any], Any]]:
     return {
         state: lambda_of(importlib.import_module(f"{name}.{snake(state)}"))
         for _, state, definition in states(machine(name).definition)
-        if definition.get("Resource") == LAMBDA
+        if definition.get("Resource") == LAMBDA and not is_image(state)
     }
 
 
@@ -172,7 +173,7 @@ class World:
         self.bucket.put(key, json.dumps(line))
 
     def analyze(self, violations: list[dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, str]]:
-        """The Processing job that finds these violations."""
+        """The job, or the function, that finds these violations."""
 
         def job(request: dict[str, Any]) -> dict[str, str]:
             (output,) = request["ProcessingOutputConfig"]["Outputs"]
@@ -180,6 +181,6 @@ class World:
             analysis |= {"features": {}, "quality": {}, "skipped_lines": 0}
             key = output["S3Output"]["S3Uri"].removeprefix("s3://bucket/")
             self.bucket.put(f"{key.rstrip('/')}/analysis.json", analysis)
-            return {"ProcessingJobStatus": "Completed"}
+            return {"ExitMessage": "Completed"}
 
         return job

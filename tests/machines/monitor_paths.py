@@ -30,7 +30,9 @@ PLAN = {
     "output": OUTPUT,
     "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
     "instance": "ml.m5.large",
+    "isSmall": False,
 }
+SMALL = {**PLAN, "isSmall": True}
 CLEAN = {"status": "Completed", "violations": 0, "top": [], "rows": 6514, "labelled": 6391, "signal": None}
 FOUND = {**CLEAN, "violations": 2, "top": VIOLATION["top"], "signal": VIOLATION["signal"]}
 FAILED_JOB = Throw(
@@ -41,6 +43,7 @@ FAILED_JOB = Throw(
 USUAL = {
     "PickWindow": PLAN,
     "AnalyzeWindow": {"ProcessingJobStatus": "Completed"},
+    "AnalyzeSmallWindow": {"ExitMessage": "Completed: Job completed successfully with no violations."},
     "RecordWindow": CLEAN,
     "AnnounceViolations": {"FailedEntryCount": 0},
     "RecordFailure": lambda given: {"reason": given["error"]["Cause"]},
@@ -53,7 +56,8 @@ def nothing(status: str, reason: str) -> dict[str, dict[str, str]]:
 
 path = partial(Scenario, "monitor", usual=USUAL)
 _PICKED = "PickWindow > IsWindowReady"
-_ANALYZED = f"{_PICKED} > AnalyzeWindow > RecordWindow > HasViolations"
+_ROUTED = f"{_PICKED} > DescribeAnalysis > IsWindowSmall"
+_ANALYZED = f"{_ROUTED} > AnalyzeWindow > RecordWindow > HasViolations"
 
 SCENARIOS = [
     path("a window without violations", "schedule-monitoring-scheduled", f"{_ANALYZED} > WindowClean"),
@@ -96,8 +100,20 @@ SCENARIOS = [
     path(
         "the analysis crashes",
         "schedule-monitoring-scheduled",
-        f"{_PICKED} > AnalyzeWindow > RecordFailure > MonitoringFailed",
+        f"{_ROUTED} > AnalyzeWindow > RecordFailure > MonitoringFailed",
         mocks={"AnalyzeWindow": FAILED_JOB},
+    ),
+    path(
+        "a small window needs no instance",
+        "schedule-monitoring-scheduled",
+        f"{_ROUTED} > AnalyzeSmallWindow > RecordWindow > HasViolations > WindowClean",
+        mocks={"PickWindow": SMALL},
+    ),
+    path(
+        "the analysis of a small window crashes",
+        "schedule-monitoring-scheduled",
+        f"{_ROUTED} > AnalyzeSmallWindow > RecordFailure > MonitoringFailed",
+        mocks={"PickWindow": SMALL, "AnalyzeSmallWindow": Throw("JobFailed", "no baseline.json")},
     ),
     path(
         "no window can be picked",

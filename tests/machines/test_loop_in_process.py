@@ -13,9 +13,9 @@ from evergreen import aws
 from moto import mock_aws
 
 from tests.lint_asl import ROOT
-from tests.machines import monitor_paths, onboard_paths, respond_paths, train_paths
+from tests.machines import onboard_paths, respond_paths, train_paths
 from tests.machines.account import ENDPOINT, GROUP, World
-from tests.machines.engine import Result
+from tests.machines.engine import Result, Throw
 from tests.machines.scenario import event
 from tests.unit.conftest import ACCOUNT, REGION, SageMaker, intercept
 
@@ -80,7 +80,7 @@ def violated(world: World) -> Result:
     """The week is captured, and the analysis finds that the model has lost."""
     for day in ("2013-04-13", "2013-04-16"):
         world.capture(day, 1000)
-    found = world.run("monitor", due(), AnalyzeWindow=world.analyze([LOST_QUALITY]))
+    found = world.run("monitor", due(), AnalyzeSmallWindow=world.analyze([LOST_QUALITY]))
     assert found.end == "ViolationsFound", found
     return found
 
@@ -198,7 +198,7 @@ def test_a_window_with_nothing_to_say_says_so_with_the_counts(world: World) -> N
 def test_an_analysis_that_crashes_is_no_clean_window(world: World) -> None:
     in_service(world)
     world.capture("2013-04-13", 1000)
-    result = world.run("monitor", due(), AnalyzeWindow=monitor_paths.FAILED_JOB)
+    result = world.run("monitor", due(), AnalyzeSmallWindow=Throw("JobFailed", "no baseline.json"))
     assert result.end == "MonitoringFailed"
     assert "no baseline.json" in result.cause
     assert [row["status"] for row in world.history("WindowAnalyzed")] == ["Failed"]

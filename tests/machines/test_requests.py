@@ -164,6 +164,9 @@ def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
     assert set(inputs(job)) == {"capture", "baseline", "code", "labels"}
     without = scenario(monitor_paths, "no labels yet").result.only("AnalyzeWindow")
     assert set(inputs(without)) == {"capture", "baseline", "code"}
+    small = scenario(monitor_paths, "a small window needs no instance").result
+    large = scenario(monitor_paths, "a window without violations").result
+    assert small.only("AnalyzeSmallWindow") == large.only("AnalyzeWindow"), "one request, whoever runs it"
 
 
 def test_a_return_goes_to_the_previous_config_and_its_package_is_named() -> None:

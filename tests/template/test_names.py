@@ -1,5 +1,6 @@
 """One name, derived: state AdmitRun, file functions/train/admit_run.py, AdmitRunFunction, substitution."""
 
+import importlib
 import re
 from typing import Any
 
@@ -22,8 +23,14 @@ def resource(machine: Machine) -> dict[str, Any]:
 
 
 def functions_of(machine: Machine) -> list[str]:
-    """The names of the states that a Lambda function of ours is behind."""
-    return [name for _, name, state in states(machine.definition) if state.get("Resource") == LAMBDA]
+    """The names of the states that a file under functions/ is behind."""
+    called = [name for _, name, state in states(machine.definition) if state.get("Resource") == LAMBDA]
+    return [name for name in called if not is_image(name)]
+
+
+def is_image(state: str) -> bool:
+    """Whether the state's function is the job image."""
+    return stack.source()[f"{state}Function"]["Properties"].get("PackageType") == "Image"
 
 
 def test_every_machine_has_a_file_and_every_file_a_machine() -> None:
@@ -68,6 +75,13 @@ def test_no_function_without_its_state(machine: Machine) -> None:
 def test_substitutions_are_those_that_the_machine_uses(machine: Machine) -> None:
     used = set(SUBSTITUTION.findall((MACHINES / f"{machine.name}.asl.yaml").read_text()))
     assert set(resource(machine)["DefinitionSubstitutions"]) == used
+
+
+def test_an_image_function_runs_a_handler_of_the_image() -> None:
+    functions = [each["Properties"] for each in stack.of_type("AWS::Lambda::Function").values()]
+    handlers = [word for each in functions for word in each.get("ImageConfig", {}).get("Command", [])]
+    assert handlers == ["jobs.on_lambda.handler"]
+    assert callable(importlib.import_module("jobs.on_lambda").handler)
 
 
 def test_every_function_is_a_state_or_the_api() -> None:

@@ -250,5 +250,5 @@ def test_one_hour_more_is_read_for_lines_that_were_written_late(bucket):
     start, end = times.parse("2013-04-01T00:00:00Z"), times.parse("2013-04-01T02:00:00Z")
     for hour in range(5):
         bucket.put(f"capture/e/main/2013/04/01/{hour:02}/a.jsonl", "{}")
-    found = list(capture.files("bucket", "capture/e/main/", start, end))
+    found = [file["Key"] for file in capture.files("bucket", "capture/e/main/", start, end)]
     assert [key[-10:-8] for key in found] == ["00", "01", "02"]

@@ -10,19 +10,21 @@ import binascii
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from . import artifacts, times
 
 
-def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[str]:
-    """Keys of the hours that [start, end) touches under `prefix` (which ends in a slash), in order of time.
-    One hour more is read at the end: a line is written some time after its request was answered."""
+def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
+    """Key and size of the files of the hours that [start, end) touches under `prefix` (which ends in a
+    slash), in order of time. One hour more is read at the end: a line is written some time after its request
+    was answered."""
     last_hour = times.hour_path(end + timedelta(hours=1) - timedelta(microseconds=1))
     last = f"{prefix}{last_hour}0"  # '0' sorts behind '/'
     for found in artifacts.listing(bucket, prefix, after=f"{prefix}{times.hour_path(start)}"):
         if found["Key"] >= last:
             return
-        yield found["Key"]
+        yield found
 
 
 def count_rows(bucket: str, keys: Iterable[str], start: datetime, end: datetime, enough: int) -> int:
