@@ -1,31 +1,34 @@
-"""Histograms per block of time (days, by default), on fixed edges: what one day differs from the next by, which is
-what a window is judged against. Whole numbers only: any order and any grouping of shards gives the same ones."""
+"""Histograms per block of time (days, by default), on fixed edges: by how much one day differs from the
+next is what a window is judged against. Whole numbers: shards in any order and grouping give the same ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs.contract import JobError
-from jobs.monitor.buffers import fixed, text_array
+from jobs.monitor.buffers import positions, text_array
 
 if TYPE_CHECKING:
     from jobs.monitor.profile import Profile
 
 BINS = 64
 CATEGORIES = 255
+FEW = 4  # blocks in a batch up to which each is sorted alone
+NO_TIME = np.iinfo(np.int64).min
 MOST = 4096  # blocks; rows of further ones are counted in `outside`
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Bins per column. Numbers: bin i holds edges[i - 1] < x <= edges[i], so that the running sum of the counts
-    is the distribution function at the edges, ties included. Categories: one bin each, then one for all others."""
+    """Bins per column. Numbers: bin i holds edges[i - 1] < x <= edges[i], so that the running sum of the
+    counts is the distribution function at the edges, ties included. Categories: one bin each, then one for
+    all others."""
 
     numbers: dict[str, np.ndarray]
     categories: dict[str, tuple[str, ...]]
@@ -78,6 +81,7 @@ class Cut:
 
     order: np.ndarray | None
     parts: list[tuple[int, int, int]]
+    few: bool  # every row is in a part, and there are few of them
 
 
 class Blocks:
@@ -122,16 +126,15 @@ class Blocks:
         """Sorts a batch by block: int64 microseconds since 1970 (`valid` False: no time)."""
         keys = times // self.length
         if valid is not None:
-            keys = np.where(valid, keys, np.iinfo(np.int64).min)
+            keys = np.where(valid, keys, NO_TIME)
         if keys[0] == keys[-1] and (valid is None or valid.all()) and keys.min() == keys.max():
-            parts = self._parts(keys, np.array([0, len(keys)]))
-            return Cut(None, parts)
+            return self._cut(None, keys, np.array([0, len(keys)]))
         order = None
         if (keys[1:] < keys[:-1]).any():
             order = np.argsort(keys, kind="stable")
             keys = keys[order]
         starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-        return Cut(order, self._parts(keys, np.append(starts, len(keys))))
+        return self._cut(order, keys, np.append(starts, len(keys)))
 
     def add_numbers(self, name: str, values: np.ndarray, cut: Cut) -> np.ndarray:
         """Counts float64 values (NaN: missing). Sorts each block's part; returns them in their new order."""
@@ -147,13 +150,15 @@ class Blocks:
             missing[row] += last - first - present
         return values
 
-    def add_categories(self, name: str, codes: np.ndarray, dictionary: pa.Array, cut: Cut) -> None:
-        """Counts codes into a dictionary (negative: missing)."""
+    def bins_of(self, name: str, dictionary: pa.Array) -> np.ndarray:
+        """The bin of each entry of a dictionary; behind them, where -1 points to, that of a missing value."""
         bins = self.edges.bins(name)
         known = text_array(list(self.edges.categories[name]))
-        position = pc.index_in(pc.cast(dictionary, pa.large_string()), value_set=known)
-        place = np.append(fixed(pc.fill_null(position, bins - 1), np.int32), bins)
-        placed = place[codes]
+        return np.append(positions(dictionary, known, bins - 1), bins)
+
+    def add_categories(self, name: str, placed: np.ndarray, cut: Cut) -> None:
+        """Counts rows by their bin (see `bins_of`)."""
+        bins = self.edges.bins(name)
         if cut.order is not None:
             placed = placed[cut.order]
         for row, first, last in cut.parts:
@@ -205,18 +210,18 @@ class Blocks:
     def _order(self) -> np.ndarray:
         return np.array([self._rows[key] for key in sorted(self._rows)], np.int64)
 
-    def _parts(self, keys: np.ndarray, bounds: np.ndarray) -> list[tuple[int, int, int]]:
+    def _cut(self, order: np.ndarray | None, keys: np.ndarray, bounds: np.ndarray) -> Cut:
         """Counts the rows of each block, and makes room for new ones."""
         parts = []
-        for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        for first, last in pairwise(bounds.tolist()):
             key = int(keys[first])
-            row = None if key == np.iinfo(np.int64).min else self._row(key)
+            row = None if key == NO_TIME else self._row(key)
             if row is None:
                 self.outside += last - first
             else:
                 self._sizes[row] += last - first
                 parts.append((row, first, last))
-        return parts
+        return Cut(order, parts, few=len(bounds) - 1 == len(parts) <= FEW)
 
     def _row(self, key: int) -> int | None:
         """The block's row in the arrays; None beyond MOST blocks."""
@@ -241,7 +246,7 @@ def _longer(array: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _quantile_edges(quantiles: Any, bins: int) -> np.ndarray:
-    values, ranks = quantiles.items()
+    values, _ = quantiles.items()
     distinct = values[np.concatenate((values[1:] != values[:-1], [True]))] if len(values) else values
     if len(distinct) <= bins:
         return distinct

@@ -47,7 +47,7 @@ def floats(array: pa.Array) -> tuple[np.ndarray, int]:
     if is_text(kind):
         numeric = pc.match_substring_regex(array, NUMERIC_TEXT)
         mistyped = len(array) - array.null_count - (pc.sum(numeric).as_py() or 0)
-        kept = pc.if_else(numeric, array, pa.scalar(None, kind))
+        kept = pc.if_else(numeric, array, pa.nulls(1, kind)[0])
         array = pc.cast(pc.utf8_trim_whitespace(kept), pa.float64())
     elif pa.types.is_float64(kind):
         pass
@@ -63,7 +63,7 @@ def floats(array: pa.Array) -> tuple[np.ndarray, int]:
 
 
 def texts(array: pa.Array) -> tuple[np.ndarray, pa.Array, int]:
-    """(signed codes into the dictionary, -1 where null; the dictionary, strings; number of values that are not
+    """(signed codes into the dictionary, -1 where null; the dictionary, strings; number of values that are no
     text). Truth values count as `true` and `false`; numbers are no text."""
     mistyped = 0
     if pa.types.is_boolean(array.type):
@@ -87,16 +87,29 @@ def is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
+def as_large(values: pa.Array) -> pa.Array:
+    return values if pa.types.is_large_string(values.type) else pc.cast(values, pa.large_string())
+
+
 def text_buffers(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(int64 offsets from 0, uint8 bytes) of a string array."""
-    if not pa.types.is_large_string(values.type):
-        values = pc.cast(values, pa.large_string())
+    values = as_large(values)
     _, offsets, data = values.buffers()
     if not len(values) or offsets is None:
         return np.zeros(len(values) + 1, np.int64), np.zeros(0, np.uint8)
     bounds = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
     content = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     return bounds - bounds[0], content[bounds[0] : bounds[-1]]
+
+
+def positions(values: pa.Array, among: pa.Array, absent: int) -> np.ndarray:
+    """int32 position of each string in `among` (large strings), `absent` where it is not there."""
+    found = pc.index_in(as_large(values), value_set=among)
+    places = fixed(found, np.int32).copy()
+    mask = valid(found)
+    if mask is not None:
+        places[~mask] = absent
+    return places
 
 
 def text_array(values: list[str]) -> pa.Array:
@@ -120,10 +133,10 @@ def microseconds(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
         array = array.dictionary_decode()
     if is_text(array.type):
         timely = pc.match_substring_regex(array, ISO_TIME)
-        array = pc.if_else(timely, array, pa.scalar(None, array.type))
+        array = as_large(pc.if_else(timely, array, pa.nulls(1, array.type)[0]))
         zoned = pc.match_substring_regex(array, ZONED)
-        utc = pc.if_else(zoned, array, pc.binary_join_element_wise(array, pa.scalar("Z", array.type), ""))
-        array = _parsed(utc)
+        ending, joint = text_array(["Z", ""])
+        array = _parsed(pc.if_else(zoned, array, pc.binary_join_element_wise(array, ending, joint)))
     elif pa.types.is_date(array.type):
         array = pc.cast(array, pa.timestamp("us"))
     if not pa.types.is_timestamp(array.type):

@@ -32,9 +32,9 @@ class RowHash:
 
 
 class NumberColumn:
-    """`rows` = `n` + `missing` + `infinite` + `mistyped`. Null and NaN are missing; `absent` of the missing were
-    in batches without the column. Statistics and quantiles are those of the `n` finite values; `below` and
-    `above` of them lie outside the field's range."""
+    """`rows` = `n` + `missing` + `infinite` + `mistyped`. Null and NaN are missing; `absent` of the missing
+    were in batches without the column. Statistics and quantiles are those of the `n` finite values; `below`
+    and `above` of them lie outside the field's range."""
 
     _tallies = (*TALLIES, "infinite", "below", "above", "n")
 
@@ -82,19 +82,25 @@ class NumberColumn:
             hashed = finish(spreaded)
             gaps = np.isnan(values)
             self.distinct.update(hashed[~gaps] if gaps.any() else hashed)
+        self.mistyped += mistyped
+        self.missing -= mistyped
         if blocks is not None and cut is not None:
             values = blocks.add_numbers(self.field.name, values, cut)
+            if cut.few:
+                for _, first, last in cut.parts:
+                    self._add_sorted(values[first:last], saturated)
+                return
         values.sort()
-        first, last, present = np.searchsorted(values, [-np.inf, np.inf, np.nan], "left")
-        first = np.searchsorted(values, -np.inf, "right")
-        finite = values[first:last]
-        self.rows += len(values)
-        self.mistyped += mistyped
-        self.missing += len(values) - int(present) - mistyped
-        self.infinite += int(present) - len(finite)
-        self._add_sorted(finite, saturated)
+        self._add_sorted(values, saturated)
 
     def _add_sorted(self, values: np.ndarray, saturated: bool) -> None:
+        """Values in ascending order, NaN (null or mistyped) at the end."""
+        last, present = np.searchsorted(values, [np.inf, np.nan], "left")
+        first = np.searchsorted(values, -np.inf, "right")
+        self.rows += len(values)
+        self.missing += len(values) - int(present)
+        self.infinite += int(present) - int(last - first)
+        values = values[first:last]
         if not len(values):
             return
         if not saturated:
@@ -159,7 +165,8 @@ class StringColumn:
         self.rows = self.absent = self.missing = self.mistyped = 0
         self.counts, self.distinct = Counts(), Distinct()
         self._factor = multiplier(field.name)
-        self._hashed: tuple[pa.Array, np.ndarray] | None = None  # the last batch's dictionary and its hashes
+        self._dictionary: pa.Array | None = None  # the last batch's, with what was made of it
+        self._hashes = self._bins = np.zeros(0)
 
     @property
     def n(self) -> int:
@@ -167,7 +174,10 @@ class StringColumn:
 
     def update(self, array: pa.Array, hashes: RowHash, blocks: Blocks | None, cut: Cut | None) -> None:
         codes, dictionary, mistyped = buffers.texts(array)
-        hashed = self._hashes(dictionary)
+        if self._dictionary is None or not same(self._dictionary, dictionary):
+            self._dictionary, self._hashes = dictionary, hash_text(dictionary, self._factor)
+            self._bins = blocks.bins_of(self.field.name, dictionary) if blocks else np.zeros(0)
+        dictionary, hashed = self._dictionary, self._hashes
         hashes.add(np.append(hashed, np.uint64(0))[codes])
         counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(dictionary) + 1)
         self.rows += len(codes)
@@ -177,7 +187,7 @@ class StringColumn:
         seen = np.flatnonzero(counts[1:])
         self.distinct.update(hashed[seen], counts[1:][seen])
         if blocks is not None and cut is not None:
-            blocks.add_categories(self.field.name, codes, dictionary, cut)
+            blocks.add_categories(self.field.name, self._bins[codes], cut)
 
     def merge(self, other: StringColumn) -> StringColumn:
         merged = StringColumn(self.field)
@@ -201,11 +211,6 @@ class StringColumn:
         column.counts = Counts.unpack(content["counts"], arrays)
         column.distinct = Distinct.unpack(content["distinct"], arrays["distinct"])
         return column
-
-    def _hashes(self, dictionary: pa.Array) -> np.ndarray:
-        if self._hashed is None or not same(self._hashed[0], dictionary):
-            self._hashed = dictionary, hash_text(dictionary, self._factor)
-        return self._hashed[1]
 
 
 Column = NumberColumn | StringColumn

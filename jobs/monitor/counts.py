@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.monitor.buffers import fixed, text_array, text_buffers
+from jobs.monitor.buffers import as_large, fixed, positions, text_array, text_buffers
 
 LIMIT = 50_000
 
 
 class Counts:
-    """Rows per category: exact up to LIMIT categories. Beyond, the most frequent LIMIT are kept and the rows of
-    the rest go into `other`: what is known of a category is then at most `error` rows too low."""
+    """Rows per category: exact up to LIMIT categories. Beyond, the most frequent LIMIT are kept and the rows
+    of the rest go into `other`: what is known of a category is then at most `error` rows too low."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
@@ -51,13 +51,11 @@ class Counts:
 
     def of(self, categories: list[str]) -> np.ndarray:
         """int64 rows of each of the given categories; 0 for what was not seen or not kept."""
-        position = pc.index_in(text_array(categories), value_set=self.values)
-        found = fixed(pc.fill_null(position, -1), np.int32)
-        return np.where(found >= 0, np.append(self.counts, 0)[found], 0)
+        return np.append(self.counts, 0)[positions(text_array(categories), self.values, -1)]
 
     def update(self, dictionary: pa.Array, counts: np.ndarray) -> None:
-        """Adds `counts[i]` rows of category `dictionary[i]`. Batches of one row group share their dictionary:
-        then nothing but the counts is added up."""
+        """Adds `counts[i]` rows of category `dictionary[i]`. Batches of one row group have the same
+        dictionary: then only the counts are added up."""
         if self._new and same(self._new[-1][0], dictionary):
             self._new[-1] = (dictionary, self._new[-1][1] + counts)
             return
@@ -104,7 +102,7 @@ class Counts:
             }
         )
         summed = table.group_by("value", use_threads=False).aggregate([("rows", "sum")])
-        summed = summed.filter(pc.greater(summed["rows_sum"], 0))
+        summed = summed.filter(pc.greater(summed["rows_sum"], int64_array(np.zeros(1, np.int64))[0]))
         summed = summed.sort_by([("rows_sum", "descending"), ("value", "ascending")]).combine_chunks()
         counts = fixed(summed["rows_sum"].combine_chunks(), np.int64)
         if len(counts) > self.limit:
@@ -116,19 +114,8 @@ class Counts:
 
 
 def same(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two arrays are the same memory."""
-    return (
-        len(one) == len(other)
-        and one.offset == other.offset
-        and all(
-            (a is None and b is None) or (a is not None and b is not None and a.address == b.address)
-            for a, b in zip(one.buffers(), other.buffers(), strict=True)
-        )
-    )
-
-
-def as_large(values: pa.Array) -> pa.Array:
-    return values if pa.types.is_large_string(values.type) else pc.cast(values, pa.large_string())
+    """Whether two dictionaries are equal: each batch of a Parquet row group brings a copy of the same."""
+    return one is other or (len(one) == len(other) and one.type == other.type and one.equals(other))
 
 
 def int64_array(values: np.ndarray) -> pa.Array:

@@ -58,8 +58,8 @@ class Distinct:
         return len(self.hashes) / (float(self.limit) / 2.0**64)
 
     def repeated(self) -> float:
-        """Share of the rows beyond the first of their value: of 0, 0, 0, 1 it is a half. Estimated on the kept
-        values, each with all its rows: a uniform sample of values."""
+        """Share of the rows beyond the first of their value: of 0, 0, 0, 1 it is a half. Estimated on the
+        kept values, each with all its rows: a uniform sample of values."""
         self._settle()
         rows = int(self.counts.sum())
         return 1.0 - len(self.counts) / rows if rows else 0.0
@@ -86,11 +86,18 @@ class Distinct:
             [self.counts, *(np.ones(len(part), np.int64) if n is None else n for part, n in self._new)]
         )
         self._new, self._size = [], 0
+        if len(hashes) > self.k:
+            ordered = np.sort(hashes)
+            ordered = ordered[np.flatnonzero(ordered[1:] != ordered[:-1])]  # the greatest may be left out:
+            if len(ordered) > self.k:  # it matters only where there are more than k before it
+                self.limit = ordered[self.k]
+                kept = np.flatnonzero(hashes < self.limit)
+                hashes, counts = hashes[kept], counts[kept]
         order = np.argsort(hashes)
         hashes, counts = hashes[order], counts[order]
         first = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
-        hashes, counts = hashes[first], np.add.reduceat(counts, first)
-        if len(hashes) > self.k:
-            self.limit = hashes[self.k]
-        self.hashes, self.counts = hashes[: self.k].copy(), counts[: self.k].copy()
+        self.hashes, self.counts = hashes[first], np.add.reduceat(counts, first)
+        if len(self.hashes) > self.k:
+            self.limit = self.hashes[self.k]
+            self.hashes, self.counts = self.hashes[: self.k].copy(), self.counts[: self.k].copy()
         return self

@@ -1,5 +1,5 @@
-"""64-bit hashes of columns, a few passes of NumPy each. Stable across machines and versions: sketches that were
-made apart must merge, so that Python's own `hash` (salted) will not do."""
+"""64-bit hashes of columns, a few passes of NumPy each. Stable across machines and versions: sketches that
+were made apart must merge, so that Python's own `hash` (salted) will not do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def spread(bits: np.ndarray, factor: np.uint64) -> np.ndarray:
 
 
 def finish(spreaded: np.ndarray) -> np.ndarray:
-    """Step two, in place: the finaliser of splitmix64 (Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195)."""
+    """Step two, in place: the finaliser of splitmix64 (Steele, Lea, Flood 2014,
+    doi 10.1145/2660193.2660195)."""
     shifted = np.right_shift(spreaded, _MIDDLE)
     np.bitwise_xor(spreaded, shifted, out=spreaded)
     np.multiply(spreaded, _FIRST, out=spreaded)

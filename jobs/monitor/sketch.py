@@ -1,9 +1,10 @@
-"""Summaries of a column that merge: quantiles here, distinct values and counts of categories beside. Each holds a
-bounded number of values however many rows it saw, says how far it may be off, and is the same every time."""
+"""Summaries of a column that merge: quantiles here, distinct values and counts of categories beside. Each
+holds a bounded number of values however many rows it saw, says how far off it may be, and repeats itself."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ DOUBT = 1e-6  # probability with which any rank is further off than `epsilon`
 class Quantiles:
     """Quantiles of float64 values in bounded memory, mergeable.
 
-    The sketch of Karnin, Lang and Liberty (2016, arXiv 1603.05346): level h holds sorted values that stand for
-    2^h each. Their compaction keeps every second value of a sorted level, from a random start; here a whole
-    batch is sorted and one in 2^j is kept, from a random start, which is j compactions in one step, and the
-    sort is NumPy's vectorised one. Up to FANOUT * K values are kept as they are: small windows are exact.
+    The sketch of Karnin, Lang and Liberty (2016, arXiv 1603.05346): level h holds values that stand for 2^h
+    each. Their compaction keeps every second value of a sorted level, from a random start; here a whole batch
+    is sorted and one in 2^j is kept, from a random start, which is j compactions in one step, and the sort is
+    NumPy's vectorised one. Up to FANOUT * K values are kept as they are: small windows are exact.
 
     The weights of the kept values always sum to `n`.
     """
@@ -168,8 +169,7 @@ class Quantiles:
             sketch.minimum, sketch.maximum = content["minimum"], content["maximum"]
         bounds = np.cumsum([0, *content["sizes"]])
         sketch._levels = [
-            [values[first:last]] if last > first else []
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+            [values[first:last]] if last > first else [] for first, last in pairwise(bounds)
         ] or [[]]
         return sketch
 
