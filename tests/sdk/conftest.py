@@ -104,13 +104,22 @@ def irises(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def uploaded(session: Any, irises: Path) -> str:
+    """The same folder in S3."""
+    from sagemaker.core.s3 import S3Uploader
+
+    uri = f"s3://{session.default_bucket()}/irises"
+    return S3Uploader.upload(str(irises), uri, sagemaker_session=session)
+
+
+@pytest.fixture(scope="session")
 def trainer(session: Any, role: str, image: str) -> Any:
     """Makes a ModelTrainer of `source/train.py`; keywords are hyperparameters."""
     from sagemaker.core.training.configs import Compute, SourceCode
     from sagemaker.train import ModelTrainer
 
     def make(**hyperparameters: Any) -> ModelTrainer:
-        known = {"max-depth": 3, "criterion": "gini", "columns": COLUMNS}
+        known = {"max-depth": 3, "criterion": "gini", "columns": ",".join(COLUMNS)}
         return ModelTrainer(
             sagemaker_session=session,
             role=role,

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import os
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 parser = argparse.ArgumentParser()
 parser.add_argument("--max-depth", type=int, required=True)
 parser.add_argument("--criterion", required=True)
-parser.add_argument("--columns", type=json.loads, default=[])
+parser.add_argument("--columns", type=lambda text: text.split(","), required=True)
 parser.add_argument("--fail", default="")
 options = parser.parse_args()
 if options.fail:
