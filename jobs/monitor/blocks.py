@@ -1,5 +1,5 @@
 """Histograms per block of time (days, by default), on fixed edges: by how much one day differs from the
-next is what a window is judged against. Whole numbers: shards in any order and grouping give the same ones."""
+next is what a window is judged against. Whole numbers: shards in any order and grouping give the same."""
 
 from __future__ import annotations
 

@@ -95,21 +95,18 @@ class Counts:
             return self
         parts = [(self._values, self._counts), *self._new]
         self._new, self._size = [], 0
-        table = pa.table(
-            {
-                "value": pa.chunked_array([as_large(values) for values, _ in parts], pa.large_string()),
-                "rows": pa.chunked_array([int64_array(counts) for _, counts in parts], pa.int64()),
-            }
-        )
-        summed = table.group_by("value", use_threads=False).aggregate([("rows", "sum")])
-        summed = summed.filter(pc.greater(summed["rows_sum"], int64_array(np.zeros(1, np.int64))[0]))
-        summed = summed.sort_by([("rows_sum", "descending"), ("value", "ascending")]).combine_chunks()
-        counts = fixed(summed["rows_sum"].combine_chunks(), np.int64)
+        encoded = pa.concat_arrays([as_large(values) for values, _ in parts]).dictionary_encode()
+        rows = np.concatenate([counts for _, counts in parts])
+        summed = np.bincount(fixed(encoded.indices, np.int32), rows, len(encoded.dictionary)).astype(np.int64)
+        by_bytes = fixed(pc.array_sort_indices(encoded.dictionary), np.uint64)
+        order = by_bytes[np.argsort(-summed[by_bytes], kind="stable")]
+        order = order[: np.count_nonzero(summed)]
+        counts = summed[order]
         if len(counts) > self.limit:
             self.error += int(counts[self.limit])
             self.other += int(counts[self.limit :].sum())
         self._counts = counts[: self.limit].copy()
-        self._values = compact(summed["value"].combine_chunks()[: self.limit])
+        self._values = encoded.dictionary.take(int64_array(order[: self.limit].astype(np.int64)))
         return self
 
 
@@ -122,8 +119,3 @@ def int64_array(values: np.ndarray) -> pa.Array:
     return pa.Int64Array.from_buffers(
         pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
     )
-
-
-def compact(values: pa.Array) -> pa.Array:
-    """A copy without what lies before and behind a slice."""
-    return pa.concat_arrays([values])
