@@ -3,11 +3,25 @@ is installed: 0.6 s and 60 MB for nothing."""
 
 from __future__ import annotations
 
+from threading import local
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 NUMERIC_TEXT = r"^\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?)\s*$"
+
+
+_local = local()
+
+
+def scratch(size: int) -> np.ndarray:
+    """float64 memory of the thread's own, for what is used up before the next call. Arrays of a batch's size
+    are given back to the system when they are freed: their pages would have to be mapped again each time."""
+    memory = getattr(_local, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = _local.memory = np.empty(size)
+    return memory[:size]
 
 
 def valid(array: pa.Array) -> np.ndarray | None:

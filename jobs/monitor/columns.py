@@ -120,7 +120,7 @@ class NumberColumn:
     def _add_moments(self, values: np.ndarray) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(np.add.reduce(values)) / len(values)
-            differences = np.subtract(values, mean)
+            differences = np.subtract(values, mean, out=buffers.scratch(len(values)))
             squares = float(np.add.reduce(np.multiply(differences, differences, out=differences)))
         self.n, self.mean, self._squares = _pooled(
             (self.n, self.mean, self._squares), (len(values), mean, squares)

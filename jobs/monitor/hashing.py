@@ -8,11 +8,11 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 
-from jobs.monitor.buffers import text_buffers
+from jobs.monitor.buffers import scratch, text_buffers
 
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
-_FOLD, _MIDDLE, _LAST = np.uint64(32), np.uint64(29), np.uint64(31)
+_FOLD, _MIDDLE = np.uint64(32), np.uint64(29)
 _BASE = 0x9E3779B97F4A7C15  # odd: every power has an inverse modulo 2^64
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
 
@@ -32,15 +32,12 @@ def spread(bits: np.ndarray, factor: np.uint64) -> np.ndarray:
 
 
 def finish(spreaded: np.ndarray) -> np.ndarray:
-    """Step two, in place: the finaliser of splitmix64 (Steele, Lea, Flood 2014,
-    doi 10.1145/2660193.2660195)."""
-    shifted = np.right_shift(spreaded, _MIDDLE)
-    np.bitwise_xor(spreaded, shifted, out=spreaded)
-    np.multiply(spreaded, _FIRST, out=spreaded)
-    np.right_shift(spreaded, _MIDDLE, out=shifted)
+    """Step two, in place: the second half of splitmix64's finaliser (Steele, Lea, Flood 2014,
+    doi 10.1145/2660193.2660195). The product of step one took the place of the first."""
+    shifted = np.right_shift(spreaded, _MIDDLE, out=scratch(len(spreaded)).view(np.uint64))
     np.bitwise_xor(spreaded, shifted, out=spreaded)
     np.multiply(spreaded, _SECOND, out=spreaded)
-    np.right_shift(spreaded, _LAST, out=shifted)
+    np.right_shift(spreaded, _FOLD, out=shifted)
     return np.bitwise_xor(spreaded, shifted, out=spreaded)
 
 
