@@ -155,8 +155,12 @@ def _upload(job: Job, s3: Any, host: Host) -> None:
     """The model, if the script left one, and what else it wrote."""
     record = job.record
     if any((host.base / "model").iterdir()):
-        uri = f"{record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/output/model.tar.gz"
-        upload_archive(s3, host.base / "model", uri)
+        uri = f"{record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/output/model"
+        if record["OutputDataConfig"].get("CompressionType") == "NONE":
+            upload(s3, host.base / "model", uri)
+        else:
+            uri += ".tar.gz"
+            upload_archive(s3, host.base / "model", uri)
         job.service.store.update("TrainingJob", job.name, ModelArtifacts={"S3ModelArtifacts": uri})
     _upload_data(s3, record, host)
 

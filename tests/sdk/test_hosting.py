@@ -10,8 +10,10 @@ pytest.importorskip("sagemaker.serve", reason="the SageMaker SDK is not installe
 
 from sagemaker.core.helper import session_helper
 from sagemaker.core.resources import Endpoint, EndpointConfig, Model
+from sagemaker.core.s3 import S3Uploader
 from sagemaker.core.shapes import ContainerDefinition, ProductionVariant
 from sagemaker.core.training.configs import SourceCode
+from sagemaker.core.transformer import Transformer
 from sagemaker.core.utils.exceptions import FailedStatusError
 from sagemaker.serve import ModelBuilder
 
@@ -119,3 +121,15 @@ def test_a_model_builder_packs_the_script_into_the_model_and_deploys_it(
     assert endpoint.endpoint_status == "InService"
     assert answer(endpoint) == ["setosa", "virginica"]
     endpoint.delete()
+
+
+def test_a_batch_of_files_is_transformed(model, session):
+    bucket = session.default_bucket()
+    given, out = f"s3://{bucket}/flowers/flowers.csv", f"s3://{bucket}/kinds"
+    S3Uploader.upload_string_as_file_body(FLOWERS, given, sagemaker_session=session)
+    transformer = Transformer(
+        model().model_name, 1, "ml.m5.large", output_path=out, sagemaker_session=session
+    )
+    transformer.transform(given, content_type="text/csv", split_type="Line", wait=False, logs=False)
+    transformer.latest_transform_job.wait(poll=1, timeout=60)
+    assert json.loads(session.read_s3_file(bucket, "kinds/flowers.csv.out")) == ["setosa", "virginica"]

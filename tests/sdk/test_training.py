@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("sagemaker.train", reason="the SageMaker SDK is not installed here: make test-sdk")
 
 from sagemaker.core.resources import TrainingJob
-from sagemaker.core.training.configs import InputData
+from sagemaker.core.s3 import S3Downloader
+from sagemaker.core.training.configs import InputData, OutputDataConfig
 from sagemaker.core.utils.exceptions import FailedStatusError
 
 
@@ -41,6 +42,17 @@ def test_other_output_is_an_archive_of_its_own(trained):
     path = f"{trained.output_data_config.s3_output_path}/{trained.training_job_name}/output/output.tar.gz"
     with archive(path) as tar:
         assert tar.extractfile("depth.txt").read() == b"3"
+
+
+def test_a_model_is_left_as_files_where_the_job_asks_for_it(trainer, uploaded):
+    made = trainer()
+    path = f"{uploaded}-files"
+    made.output_data_config = OutputDataConfig(s3_output_path=path, compression_type="NONE")
+    made.train([InputData(channel_name="train", data_source=uploaded)], wait=False)
+    job = made._latest_training_job
+    job.wait(poll=1)
+    assert job.model_artifacts.s3_model_artifacts == f"{path}/{job.training_job_name}/output/model"
+    assert "model.joblib" in S3Downloader.list(job.model_artifacts.s3_model_artifacts)[0]
 
 
 def test_a_job_is_described_and_listed(trained):
