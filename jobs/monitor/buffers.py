@@ -149,7 +149,8 @@ def microseconds(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
         timely = pc.match_substring_regex(array, ISO_TIME)
         array = as_large(pc.if_else(timely, array, pa.nulls(1, array.type)[0]))
         zoned = pc.match_substring_regex(array, ZONED)
-        ending, joint = text_array(["Z", ""])
+        utc, midnight, joint = text_array(["Z", "T00:00Z", ""])
+        ending = pc.if_else(pc.match_substring_regex(array, r"^\S{10}$"), midnight, utc)
         array = _parsed(pc.if_else(zoned, array, pc.binary_join_element_wise(array, ending, joint)))
     elif pa.types.is_date(array.type):
         array = pc.cast(array, pa.timestamp("us"))
