@@ -5,9 +5,10 @@ IAM: s3:GetObject, s3:GetObjectVersion on models/*; s3:ListBucket on the bucket 
 dynamodb:GetItem on the table.
 """
 
+from datetime import datetime
 from typing import Any
 
-from evergreen import artifacts, events, settings, units
+from evergreen import artifacts, events, settings, times, units
 from evergreen import spec as specification
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
@@ -39,7 +40,7 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
         "isNew": not reason,
         "reason": reason or f"{model} {digest} is new",
         "cause": cause.as_dict(),
-        "schedules": schedules(model, spec),
+        "schedules": schedules(model, spec, times.parse(cause.at)),
     }
 
 
@@ -54,11 +55,12 @@ def stale(current: dict[str, Any] | None, digest: str, cause: events.Cause) -> s
     return ""
 
 
-def schedules(model: str, spec: dict[str, Any]) -> list[dict[str, str]]:
-    """Both schedules of a model. One that model.yaml does not ask for is switched off, not left out: an
-    earlier digest may have asked for it."""
+def schedules(model: str, spec: dict[str, Any], at: datetime) -> list[dict[str, str]]:
+    """Both schedules of a model published at `at`. One that model.yaml does not ask for is switched off, not
+    left out: an earlier digest may have asked for it. A rate starts a period later: onboarding itself asks
+    for a training, and there is nothing to monitor yet."""
     train = spec["retrain"]["schedule"]
-    return [
+    both = [
         {
             "name": f"{model}-train",
             "expression": train or "rate(365 days)",
@@ -74,3 +76,7 @@ def schedules(model: str, spec: dict[str, Any]) -> list[dict[str, str]]:
             "detailType": "MonitoringScheduled",
         },
     ]
+    for schedule in both:
+        period = units.period(schedule["expression"])
+        schedule["start"] = times.iso(at + period) if period else ""
+    return both

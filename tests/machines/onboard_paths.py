@@ -12,6 +12,7 @@ SCHEDULES = [
         "expression": "rate(7 days)",
         "state": "ENABLED",
         "machine": "train",
+        "start": "",
         "detailType": "TrainingScheduled",
     },
     {
@@ -19,6 +20,7 @@ SCHEDULES = [
         "expression": "rate(7 days)",
         "state": "ENABLED",
         "machine": "monitor",
+        "start": "2013-03-08T00:00:00Z",
         "detailType": "MonitoringScheduled",
     },
 ]

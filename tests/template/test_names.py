@@ -30,7 +30,7 @@ def functions_of(machine: Machine) -> list[str]:
 
 def is_image(state: str) -> bool:
     """Whether the state's function is the job image."""
-    return stack.source()[f"{state}Function"]["Properties"].get("PackageType") == "Image"
+    return "ImageConfig" in stack.source()[f"{state}Function"]["Properties"]
 
 
 def test_every_machine_has_a_file_and_every_file_a_machine() -> None:

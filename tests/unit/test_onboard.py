@@ -2,8 +2,10 @@
 own time."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from evergreen import times
 from evergreen.errors import EventInvalid, SpecInvalid
 from onboard import check_spec, record_onboarding, record_refusal
 
@@ -41,6 +43,15 @@ def test_a_folder_is_checked_and_its_schedules_are_made(bucket):
         "ENABLED",
     )
     assert (monitor["name"], monitor["expression"]) == ("flights-monitor", "rate(7 days)")
+    started = times.parse(monitor["start"]) - times.parse(plan["cause"]["at"])
+    assert started == timedelta(days=7), "a rate without a start would fire at once"
+
+
+def test_a_cron_expression_names_its_own_times(bucket):
+    plan = check(
+        publish(bucket, MODEL_YAML.replace("schedule: rate(7 days)", 'schedule: "cron(0 6 1 * ? *)"'))
+    )
+    assert plan["schedules"][0]["start"] == ""
 
 
 def test_a_schedule_that_is_not_wanted_is_switched_off(bucket):

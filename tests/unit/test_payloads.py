@@ -45,7 +45,7 @@ def run(module, machine, **payload):
 def test_onboard(bucket):
     plan = run(check_spec, "onboard", event=publish(bucket))
     assert_holds(plan, references("onboard", "plan"))
-    items = references("onboard", r"states\.context\.Map\.Item\.Value")
+    items = references("onboard", "schedule")
     for schedule in plan["schedules"]:
         assert_holds(schedule, items)
 

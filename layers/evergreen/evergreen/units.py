@@ -4,6 +4,7 @@ the reason it will not do; durations come out as seconds, shares as fractions.""
 import math
 import re
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Any
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -116,6 +117,12 @@ def schedule(value: Any) -> str:
     if isinstance(value, str) and _CRON.fullmatch(value):
         return value
     raise ValueError(f"{_shown(value)} is not a schedule such as rate(7 days) or cron(0 6 * * ? *)")
+
+
+def period(expression: str) -> timedelta | None:
+    """Of a rate; None for a cron expression, which names its times itself."""
+    found = _RATE.fullmatch(expression)
+    return timedelta(**{f"{found[2]}s": int(found[1])}) if found else None
 
 
 def rate(seconds: float) -> str:
