@@ -8,13 +8,12 @@ from tests.loop import folders
 from tests.loop.site import Site
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
-# What is in service when the failures begin, all published at once.
+# What is in service when the failures begin, all published at once: one that its policy approves, one that
+# new files of data train, one whose owner approves and that has schedules.
 MODELS = {
-    "crash": folders.APPROVED_BY_POLICY,
+    "swift": folders.APPROVED_BY_POLICY,
     "files": folders.TRAINED_ON_NEW_DATA,
-    "mute": folders.APPROVED_BY_POLICY,
-    "shaky": {},
-    "twice": folders.ON_SCHEDULE,
+    "careful": folders.ON_SCHEDULE,
 }
 
 
@@ -37,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 found.publish(name, edits)
             for name, edits in MODELS.items():
                 if edits is not folders.APPROVED_BY_POLICY:
-                    found.approve(name)
+                    found.approve(name, found.pending(name))
             for name in MODELS:
                 found.wait(f"{name} in service", lambda name=name: found.view(name)["champion"])
             yield found

@@ -5,6 +5,7 @@ what the machines did last and what the server wrote.
 """
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from local.watch import Execution, Watch
 from models.publish import publish
 from tests.loop import folders
 
+log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Found = TypeVar("Found")
 PATIENCE = 90.0  # seconds
@@ -36,10 +38,15 @@ class Site:
         self.bucket = running.outputs["Bucket"]
         self.machines = {name: running.outputs[key] for name, key in MACHINES.items()}
         self._told: list[str] = []
-        self.watch = Watch(running.client("stepfunctions"), self.machines, self._told.append)
+        self.watch = Watch(running.client("stepfunctions"), self.machines, self._tell)
         self.owner = self._hire("owner")
         self.inbox = Inbox(self)
         self._published = 0
+
+    def _tell(self, line: str) -> None:
+        """Kept for a wait that is in vain; shown as it happens with pytest's --log-cli-level=info."""
+        self._told.append(line)
+        log.info(line)
 
     def _hire(self, name: str) -> Caller:
         return people.hire(self.client("iam"), name, self.stack.api_url, stack.REGION)
@@ -47,7 +54,7 @@ class Site:
     # -- what is done ----------------------------------------------------------------------------------------
 
     def publish(self, name: str, edits: Mapping[str, str], code: Mapping | None = None) -> str:
-        """Publishes a small copy of models/flights; the digest."""
+        """Publishes a model's folder; its digest."""
         self._published += 1
         root = self.root / str(self._published)
         made = folders.folder(root, name, folders.SMALL | edits, code)
@@ -72,21 +79,22 @@ class Site:
 
     def deliver_again(self, execution: Execution) -> Execution:
         """EventBridge may deliver an event twice: the same machine starts with the same input."""
-        machine = self.machines[execution.machine]
-        arn = self.start(machine, execution.event)
-        return self.ended(execution.machine, lambda found: found.arn == arn)
+        return self.deliver(execution.machine, execution.event)
 
-    def start(self, machine: str, event: Json) -> str:
+    def deliver(self, machine: str, event: Json) -> Execution:
+        """What a rule does with an event: it starts the machine with it. The execution, ended."""
         sfn = self.client("stepfunctions")
-        return sfn.start_execution(stateMachineArn=machine, input=json.dumps(event))["executionArn"]
+        started = sfn.start_execution(stateMachineArn=self.machines[machine], input=json.dumps(event))
+        return self.ended(machine, lambda found: found.arn == started["executionArn"])
 
-    def approve(self, model: str) -> int:
-        """The owner approves what waits for a person; the version."""
+    def pending(self, model: str) -> int:
+        """The newest version that waits for a person."""
         pending = self.wait(f"a version of {model} to approve", lambda: self.view(model)["pending"])
-        version = pending[0]["version"]
+        return pending[0]["version"]
+
+    def approve(self, model: str, version: int) -> None:
         decision = {"decision": "approve", "reason": "good enough for a test"}
         self.owner.post(f"/models/{model}/versions/{version}/approval", decision)
-        return version
 
     def predict(self, model: str, rows: list[Json], caller: Caller | None = None) -> Json:
         return (caller or self.owner).post(f"/models/{model}/predictions", {"instances": rows})
@@ -108,7 +116,7 @@ class Site:
     def history(self, model: str, kind: str, cause: str = "") -> list[Json]:
         """The ledger's rows of one kind, newest first; those of the cause whose id begins so."""
         rows = self.owner.get(f"/models/{model}/history?limit=200")["history"]
-        return [row for row in rows if row["kind"] == kind and row["cause"]["id"].startswith(cause)]
+        return [row for row in rows if row["kind"] == kind and cause_of(row).startswith(cause)]
 
     def published(self, model: str, digest: str) -> str:
         """A published model.yaml."""
@@ -176,6 +184,33 @@ class Site:
             "server log": log[-SHOWN:],
         }
         return "\n".join(f"{title}:\n" + "\n".join(lines or ["  none"]) for title, lines in parts.items())
+
+
+def cause_of(row: Json) -> str:
+    """The id of a history row's cause; deployments that start or are dropped have none."""
+    return row["cause"]["id"] if "cause" in row else ""
+
+
+def because_of(digest: str) -> Callable[[Execution], bool]:
+    """Executions that the publication of a folder caused."""
+    return lambda found: digest in found.cause["id"]
+
+
+def caused_by(id: str) -> Callable[[Execution], bool]:
+    """Executions of one cause."""
+    return lambda found: found.cause["id"] == id
+
+
+def ships(model: str, version: int) -> Callable[[Execution], bool]:
+    """Deployments of a version."""
+    wanted = (f"evergreen-{model}", version)
+    return lambda found: (
+        wanted
+        == (
+            found.event["detail"]["ModelPackageGroupName"],
+            found.event["detail"]["ModelPackageVersion"],
+        )
+    )
 
 
 class Inbox:

@@ -8,23 +8,23 @@ import pytest
 
 from local.watch import Execution
 from tests.loop import folders
-from tests.loop.site import Json, Site
+from tests.loop.site import Json, Site, because_of, ships
 
 pytestmark = pytest.mark.loop
 
 
 def test_a_training_script_that_crashes(site: Site) -> None:
-    champion = site.champion("crash")
-    digest = site.publish("crash", folders.APPROVED_BY_POLICY, folders.CRASHING)
+    champion = site.champion("swift")
+    digest = site.publish("swift", folders.APPROVED_BY_POLICY, folders.CRASHING)
     execution = site.ended("train", because_of(digest))
     error, cause = site.failure(execution)
     assert error == "TrainingFailed"
     assert "ArithmeticError: the loss is nan at iteration 3" in cause
     assert "/aws/sagemaker/TrainingJobs" in cause
-    [ended] = site.history("crash", "RunEnded", execution.cause["id"])
+    [ended] = site.history("swift", "RunEnded", execution.cause["id"])
     assert (ended["outcome"], ended["reason"]) == ("failed", cause)
     site.inbox.wait(execution.arn, "TrainingFailed", "the loss is nan at iteration 3")
-    assert site.champion("crash") == champion
+    assert site.champion("swift") == champion
 
 
 def without_distance(rows: list[Json]) -> bytes:
@@ -128,40 +128,23 @@ def test_a_model_yaml_with_three_mistakes(site: Site) -> None:
     "code", [folders.NOT_LOADING, folders.LOADING_FOR_EVER], ids=["model_fn raises", "model_fn never returns"]
 )
 def test_a_container_that_does_not_answer_ping(site: Site, code: dict[str, str]) -> None:
-    champion = site.champion("mute")
-    digest = site.publish("mute", folders.APPROVED_BY_POLICY, code)
+    champion = site.champion("swift")
+    digest = site.publish("swift", folders.APPROVED_BY_POLICY, code)
     trained = site.ended("train", because_of(digest))
     assert trained.ended_in == "ModelRegistered"
-    [ended] = site.history("mute", "RunEnded", trained.cause["id"])
+    [ended] = site.history("swift", "RunEnded", trained.cause["id"])
     version = ended["version"]
-    execution = site.ended("deploy", ships("mute", version))
+    execution = site.ended("deploy", ships("swift", version))
     error, cause = site.failure(execution)
     assert error == "DeploymentRolledBack"
     assert "did not pass the ping health check" in cause
-    [rollback] = site.history("mute", "DeploymentRolledBack", trained.cause["id"])
+    [rollback] = site.history("swift", "DeploymentRolledBack", trained.cause["id"])
     assert (rollback["version"], rollback["reason"]) == (version, cause)
     site.inbox.wait(execution.arn, "DeploymentRolledBack", "did not pass the ping health check")
-    package = site.package("mute", version)
+    package = site.package("swift", version)
     assert package["ModelApprovalStatus"] == "Rejected"
     assert "did not pass the ping health check" in package["ApprovalDescription"]
-    assert site.champion("mute") == champion
-
-
-def because_of(digest: str) -> Callable[[Execution], bool]:
-    """Executions that the publication of a folder caused."""
-    return lambda found: digest in found.cause["id"]
-
-
-def ships(model: str, version: int) -> Callable[[Execution], bool]:
-    """Deployments of a version."""
-    wanted = (f"evergreen-{model}", version)
-    return lambda found: (
-        wanted
-        == (
-            found.event["detail"]["ModelPackageGroupName"],
-            found.event["detail"]["ModelPackageVersion"],
-        )
-    )
+    assert site.champion("swift") == champion
 
 
 @contextmanager
