@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -25,11 +25,11 @@ from local.console import Console
 from local.machine import ROOT
 from local.memory import Memory
 from local.watch import Execution, Watch
-from local.wording import clock, grouped, iso, when
+from local.wording import clock, grouped, iso
 from local.world import MODEL, World
 
 BEGIN = datetime(2013, 3, 1, tzinfo=UTC)
-YEAR_END = datetime(2013, 12, 31, tzinfo=UTC)
+SUMMERS_END = datetime(2013, 8, 31, tzinfo=UTC)  # the storms of July, and the weeks after them
 FOLDER = stack.ROOT_DIR / "models" / MODEL
 MACHINES = {
     "onboard": "OnboardMachine",
@@ -42,9 +42,8 @@ MACHINES = {
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local loop", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--until", type=date, help="replay up to this day of 2013, however the loop goes")
     parser.add_argument(
-        "--weeks", type=int, default=8, help="how far to go on after the loop closed (default %(default)s)"
+        "--until", type=date, default=SUMMERS_END, help="replay up to this day of 2013 (default 2013-08-31)"
     )
     parser.add_argument(
         "--rate",
@@ -126,7 +125,13 @@ class Loop:
             self.publish()
             self.world.expect()
             self.world.wait()
-            self.world.replay(self.options.until or YEAR_END, self.enough, self.options.rate)
+            self.needs_champion()
+            self.world.replay(self.options.until, self.show_progress, self.options.rate)
+
+    def needs_champion(self) -> None:
+        """Without one there is nothing to ask for predictions."""
+        if not any(execution.ended_in == "ModelDeployed" for execution in self.watch.executions()):
+            raise RuntimeError("no model came into service")
 
     def publish(self) -> None:
         """As anyone would: the command of models/publish.py."""
@@ -144,32 +149,6 @@ class Loop:
         )
         if done.returncode:
             raise RuntimeError(f"publishing {FOLDER} failed: {done.stderr.strip() or done.stdout.strip()}")
-
-    def enough(self) -> bool:
-        """Told after each batch of the world; shows where it is, and says when it has seen enough."""
-        self.show_progress()
-        if not any(
-            execution.machine == "deploy" and execution.ended_in == "ModelDeployed"
-            for execution in self.done()
-        ):
-            raise RuntimeError("no model came into service")
-        if self.options.until:
-            return False
-        closed_at = self.closed_at()
-        return bool(closed_at) and self.world.now >= closed_at + timedelta(weeks=self.options.weeks)
-
-    def done(self) -> list[Execution]:
-        return [execution for execution in self.watch.executions() if not execution.running]
-
-    def closed_at(self) -> datetime | None:
-        """When the first deployment after a training caused by a violation was done, in the world's year."""
-        trained = None
-        for execution in self.done():
-            if execution.ended_in == "ModelRegistered" and execution.cause["kind"] == "violation":
-                trained = execution
-            elif trained and execution.machine == "deploy" and execution.ended_in == "ModelDeployed":
-                return when(execution.at)
-        return None
 
     def show_progress(self) -> None:
         sent, now = self.world.sent, self.world.now

@@ -131,18 +131,19 @@ class World:
                 self.person.post(path, {"decision": "approve", "reason": reason})
                 self.expect()
 
-    def replay(self, until: datetime, enough: Callable[[], bool], rate: float = 0) -> None:
-        """Sends the flights from now on, in time order, until a moment or until `enough()`.
+    def replay(self, until: datetime, tell: Callable[[], None], rate: float = 0) -> None:
+        """Sends the flights from now on, in time order, until a moment; `tell` is called after each batch.
 
         `rate`: simulated days for each real second at most; 0 is as fast as the stack answers.
         """
-        while self.now < until and not enough():
+        while self.now < until:
             started = time.monotonic()
             self.wait(self.trickle)
             self.move(min(self.now + BATCH, until))
             self.predict(self._row_at(self.now))
             self.post_labels()
             self.upload_months(self.now - LABEL_DELAY)
+            tell()
             if rate:
                 time.sleep(max(0, BATCH / timedelta(days=1) / rate - (time.monotonic() - started)))
         self.wait()

@@ -199,8 +199,8 @@ def outside(monkeypatch, tmp_path):
     return made, api, bucket
 
 
-def never() -> bool:
-    return False
+def silent() -> None:
+    """Nobody looks on."""
 
 
 def test_only_the_months_that_are_over_are_there_at_the_start(outside):
@@ -210,7 +210,7 @@ def test_only_the_months_that_are_over_are_there_at_the_start(outside):
 
 def test_every_flight_is_asked_about_once_in_time_order_and_without_its_label(outside):
     made, api, _ = outside
-    made.replay(START + timedelta(days=3), never)
+    made.replay(START + timedelta(days=3), silent)
     rows = [row for body in api.of("predictions") for row in body["instances"]]
     assert len(rows) == len({row["flight_id"] for row in rows}) == 3 * 24 * 30 == made.sent.predictions
     assert [row["scheduled_departure"] for row in rows] == sorted(row["scheduled_departure"] for row in rows)
@@ -220,9 +220,9 @@ def test_every_flight_is_asked_about_once_in_time_order_and_without_its_label(ou
 
 def test_labels_come_a_day_later_and_once(outside):
     made, api, _ = outside
-    made.replay(START + timedelta(days=1), never)
+    made.replay(START + timedelta(days=1), silent)
     assert api.of("labels") == []
-    made.replay(START + timedelta(days=4), never)
+    made.replay(START + timedelta(days=4), silent)
     posted = [label["id"] for body in api.of("labels") for label in body["labels"]]
     departed_a_day_ago = 3 * 24 * 30
     assert len(posted) == len(set(posted)) <= departed_a_day_ago
@@ -231,15 +231,15 @@ def test_labels_come_a_day_later_and_once(outside):
 
 def test_a_month_is_uploaded_when_its_labels_are_known(outside):
     made, _, bucket = outside
-    made.replay(datetime(2013, 4, 1, tzinfo=UTC), never)
+    made.replay(datetime(2013, 4, 1, tzinfo=UTC), silent)
     assert "datasets/flights/2013-03.parquet" not in bucket.keys
-    made.replay(datetime(2013, 4, 2, tzinfo=UTC), never)
+    made.replay(datetime(2013, 4, 2, tzinfo=UTC), silent)
     assert bucket.keys[-1] == "datasets/flights/2013-03.parquet"
 
 
 def test_the_clock_never_goes_back(outside):
     made, _, _ = outside
-    made.replay(START + timedelta(days=2), never)
+    made.replay(START + timedelta(days=2), silent)
     assert made.clock.moments == sorted(made.clock.moments)
 
 
@@ -254,7 +254,7 @@ def test_a_window_that_is_due_is_waited_for_once(outside, monkeypatch):
         made.watch.found.append(execution("monitor", "PickWindow", status="SUCCEEDED"))
 
     made.watch.poll = poll
-    made.replay(START + timedelta(days=10), never)
+    made.replay(START + timedelta(days=10), silent)
     made.move(START + timedelta(days=30))
     assert polls == [START + timedelta(days=7), START + timedelta(days=30)]
 
@@ -295,7 +295,7 @@ def test_the_world_goes_on_after_a_failed_request_but_not_after_ten(outside):
     made, api, _ = outside
     api.fails = True
     with pytest.raises(ApiError, match="502"):
-        made.replay(START + timedelta(days=30), never)
+        made.replay(START + timedelta(days=30), silent)
     assert len(made.sent.failures) == world.FAILURES_IN_A_ROW
 
 
