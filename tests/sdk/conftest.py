@@ -108,7 +108,7 @@ def uploaded(session: Any, irises: Path) -> str:
     """The same folder in S3."""
     from sagemaker.core.s3 import S3Uploader
 
-    uri = f"s3://{session.default_bucket()}/irises"
+    uri = f"s3://{session.default_bucket()}/measurements"
     return S3Uploader.upload(str(irises), uri, sagemaker_session=session)
 
 
