@@ -151,20 +151,28 @@ class Blocks:
         return values
 
     def bins_of(self, name: str, dictionary: pa.Array) -> np.ndarray:
-        """The bin of each entry of a dictionary; behind them, where -1 points to, that of a missing value."""
+        """The bin of each entry of a dictionary; before them, that of a missing value."""
         bins = self.edges.bins(name)
         known = text_array(list(self.edges.categories[name]))
-        return np.append(positions(dictionary, known, bins - 1), bins)
+        return np.append(np.int32(bins), positions(dictionary, known, bins - 1))
 
     def add_categories(self, name: str, placed: np.ndarray, cut: Cut) -> None:
-        """Counts rows by their bin (see `bins_of`)."""
-        bins = self.edges.bins(name)
+        """Counts rows by their bin."""
         if cut.order is not None:
             placed = placed[cut.order]
+        bins = self.edges.bins(name)
         for row, first, last in cut.parts:
-            found = np.bincount(placed[first:last], minlength=bins + 1)
-            self._counts[name][row] += found[:bins]
-            self._missing[name][row] += found[bins]
+            self._add(name, row, np.bincount(placed[first:last], minlength=bins + 1))
+
+    def add_counts(self, name: str, parts: list[np.ndarray], bins: np.ndarray, cut: Cut) -> None:
+        """Counts what was counted by entry of a dictionary, for each part of the cut."""
+        for (row, _, _), counts in zip(cut.parts, parts, strict=True):
+            found = np.bincount(bins, counts, self.edges.bins(name) + 1)
+            self._add(name, row, found.astype(np.int64))
+
+    def _add(self, name: str, row: int, found: np.ndarray) -> None:
+        self._counts[name][row] += found[:-1]
+        self._missing[name][row] += found[-1]
 
     def add_absent(self, name: str, cut: Cut) -> None:
         """A batch that does not have the column."""

@@ -165,7 +165,7 @@ class StringColumn:
         self.rows = self.absent = self.missing = self.mistyped = 0
         self.counts, self.distinct = Counts(), Distinct()
         self._factor = multiplier(field.name)
-        self._dictionary: pa.Array | None = None  # the last batch's, with what was made of it
+        self._dictionary: pa.Array | None = None  # the last batch's; what follows has an entry before its own
         self._hashes = self._bins = np.zeros(0)
 
     @property
@@ -175,19 +175,28 @@ class StringColumn:
     def update(self, array: pa.Array, hashes: RowHash, blocks: Blocks | None, cut: Cut | None) -> None:
         codes, dictionary, mistyped = buffers.texts(array)
         if self._dictionary is None or not same(self._dictionary, dictionary):
-            self._dictionary, self._hashes = dictionary, hash_text(dictionary, self._factor)
+            self._dictionary = dictionary
+            self._hashes = np.append(np.uint64(0), hash_text(dictionary, self._factor))
             self._bins = blocks.bins_of(self.field.name, dictionary) if blocks else np.zeros(0)
-        dictionary, hashed = self._dictionary, self._hashes
-        hashes.add(np.append(hashed, np.uint64(0))[codes])
-        counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(dictionary) + 1)
+        places = np.add(codes, 1, out=buffers.scratch(len(codes)).view(np.int64))  # 0: missing
+        hashes.add(self._hashes[places])
         self.rows += len(codes)
         self.mistyped += mistyped
-        self.missing += int(counts[0]) - mistyped
-        self.counts.update(dictionary, counts[1:])
-        seen = np.flatnonzero(counts[1:])
-        self.distinct.update(hashed[seen], counts[1:][seen])
-        if blocks is not None and cut is not None:
-            blocks.add_categories(self.field.name, self._bins[codes], cut)
+        self.missing -= mistyped
+        size = len(self._hashes)
+        if cut is not None and cut.few and blocks is not None:
+            parts = [np.bincount(places[first:last], minlength=size) for _, first, last in cut.parts]
+            blocks.add_counts(self.field.name, parts, self._bins, cut)
+            counts = np.sum(parts, axis=0)
+        else:
+            counts = np.bincount(places, minlength=size)
+            if blocks is not None and cut is not None:
+                blocks.add_categories(self.field.name, self._bins[places], cut)
+        self.missing += int(counts[0])
+        self.counts.update(self._dictionary, counts[1:])
+        seen = np.flatnonzero(counts)
+        seen = seen[seen > 0]
+        self.distinct.update(self._hashes[seen], counts[seen])
 
     def merge(self, other: StringColumn) -> StringColumn:
         merged = StringColumn(self.field)

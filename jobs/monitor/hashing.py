@@ -15,6 +15,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 _FOLD, _MIDDLE = np.uint64(32), np.uint64(29)
 _BASE = 0x9E3779B97F4A7C15  # odd: every power has an inverse modulo 2^64
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+_PIECE = 1 << 15  # bytes of text at a time
 
 
 def multiplier(name: str) -> np.uint64:
@@ -42,15 +43,25 @@ def finish(spreaded: np.ndarray) -> np.ndarray:
 
 
 def hash_text(values: pa.Array, factor: np.uint64) -> np.ndarray:
-    """uint64 per string: the polynomial of its bytes in `_BASE` modulo 2^64, from one running sum over all of
-    them, then its length and the finaliser. A null hashes as the empty string."""
+    """uint64 per string: the polynomial of its bytes in `_BASE` modulo 2^64, its length and the finaliser. A
+    null hashes as the empty string."""
     offsets, data = text_buffers(values)
+    hashes = np.empty(len(values), np.uint64)
+    first = 0
+    while first < len(values):
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _PIECE, "right")) - 1)
+        bounds = offsets[first : last + 1] - offsets[first]
+        hashes[first:last] = _polynomials(bounds, data[offsets[first] : offsets[last]])
+        first = last
+    return finish(spread(hashes, factor) + np.diff(offsets).astype(np.uint64))
+
+
+def _polynomials(bounds: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """Of every string, from one running sum over all bytes: its share, over the power at which it starts."""
     powers, inverses = _powers(len(data) + 1)
     running = np.zeros(len(data) + 1, np.uint64)
     np.cumsum((data.astype(np.uint64) + np.uint64(1)) * powers[: len(data)], out=running[1:])
-    starts, ends = offsets[:-1], offsets[1:]
-    hashes = (running[ends] - running[starts]) * inverses[starts]
-    return finish(spread(hashes, factor) + (ends - starts).astype(np.uint64))
+    return (running[bounds[1:]] - running[bounds[:-1]]) * inverses[bounds[:-1]]
 
 
 def splitmix(seed: int) -> int:

@@ -14,7 +14,7 @@ from jobs.contract import JobError
 from jobs.monitor.schema import Schema
 
 BATCH = 1 << 17
-SAMPLED = 1 << 18  # rows from which bins are learned
+SAMPLED = 1 << 17  # rows from which bins are learned
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".arrows")
 READ_BUFFER = 1 << 20
 
@@ -62,7 +62,8 @@ class Scan:
         chosen = [groups[index * len(groups) // wanted] for index in range(wanted)]
         for path, group, count in chosen:
             with _named(path):
-                yield from _first(self._parquet(path, [group]), min(count, -(-rows // wanted)))
+                most = min(count, -(-rows // wanted))
+                yield from _first(self._parquet(path, [group], most), most)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
         if path.suffix == ".parquet":
@@ -72,7 +73,9 @@ class Scan:
         else:
             yield from self._arrow(path)
 
-    def _parquet(self, path: Path, groups: list[int] | None = None) -> Iterator[pa.RecordBatch]:
+    def _parquet(
+        self, path: Path, groups: list[int] | None = None, rows: int = BATCH
+    ) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER)
         schema = file.schema_arrow
         wanted = self._wanted(schema.names, file.metadata.num_rows)
@@ -81,7 +84,7 @@ class Scan:
             path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
         )
         groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
-        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=True)
+        yield from file.iter_batches(min(rows, BATCH), row_groups=groups, columns=wanted, use_threads=True)
 
     def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
         """Typed as long as every cell is of its column's type. From the first that is not, everything is read
