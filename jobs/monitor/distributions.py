@@ -1,0 +1,113 @@
+"""Pictures of a column then and now: what the baseline held, what the window holds, on the same scale."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from jobs.monitor import charts
+from jobs.monitor.charts import Axis
+from jobs.monitor.profile import Column, NumberColumn
+from jobs.monitor.wording import number, percent, short
+
+BARS = 28
+SHOWN = 7  # categories with a row of their own
+TAIL = 0.002  # share of the rows at either end that may lie outside the picture
+HEIGHT = 112
+FOOT = 18
+
+
+def picture(then: Column, now: Column) -> str:
+    """HTML; a sentence where there is nothing to draw."""
+    if not now.n:
+        return '<p class="soft">No value in this window.</p>'
+    if isinstance(then, NumberColumn) and isinstance(now, NumberColumn):
+        return _numbers(then, now)
+    return _categories(then, now)
+
+
+def moved(then: Column, now: Column) -> str:
+    """What changed, in words that a person can check."""
+    if not then.n or not now.n:
+        return "no value to compare" if not now.n else "the baseline has no value"
+    if isinstance(then, NumberColumn) and isinstance(now, NumberColumn):
+        before, after = (float(column.quantiles.quantile(0.5)) for column in (then, now))
+        if before != after:
+            return f"median {number(before)} → {number(after)}"
+        return f"mean {number(then.mean)} → {number(now.mean)}"
+    name, before, after = max(_shares(then, now), key=lambda row: abs(row[2] - row[1]))
+    return f"{name}: {percent(before)} → {percent(after)} of the rows"
+
+
+def _numbers(then: NumberColumn, now: NumberColumn) -> str:
+    edges = _edges(then, now)
+    if len(edges) < 2:
+        return f'<p class="soft">Always {number(now.min)}.</p>'
+    shares = [_in_bars(column, edges) for column in (then, now)]
+    top = max(1e-9, *(float(share.max()) for share in shares))
+    x, y = Axis(edges[0], edges[-1]), Axis(0, top, HEIGHT - FOOT, 6)
+    body, outline = "", []
+    for index in range(len(edges) - 1):
+        left, right = x.at(edges[index]), x.at(edges[index + 1])
+        before, after = shares[0][index], shares[1][index]
+        where = f"{number(edges[index])} to {number(edges[index + 1])}"
+        tip = f"{where}: {percent(after)} now, {percent(before)} then"
+        body += charts.bar(left, y.at(after), right - left - 0.3, y.start - y.at(after), "now", tip)
+        outline += [(left, y.at(before)), (right, y.at(before))]
+    body += charts.path([(0.0, y.start), *outline, (100.0, y.start)], "then")
+    for value in charts.ticks(float(edges[0]), float(edges[-1]), 4):
+        at = x.at(value)
+        anchor = "start" if at < 4 else "end" if at > 96 else "middle"
+        body += charts.text(at, HEIGHT - 4, short(value), anchor=anchor)
+    return (
+        f'<svg class="shape" height="{HEIGHT}" role="img" aria-label="distribution then and now">{body}</svg>'
+    )
+
+
+def _edges(then: NumberColumn, now: NumberColumn) -> np.ndarray:
+    """Edges of equally wide bars over all but the far tails of both."""
+    columns = [column for column in (then, now) if column.n]
+    low = min(float(column.quantiles.quantile(TAIL)) for column in columns)
+    high = max(float(column.quantiles.quantile(1 - TAIL)) for column in columns)
+    if not high > low:
+        return np.array([])
+    is_whole = then.field.type == "integer" and high - low < BARS
+    if is_whole:
+        return np.arange(np.floor(low), np.floor(high) + 2) - 0.5
+    return np.linspace(low, high, BARS + 1)
+
+
+def _in_bars(column: NumberColumn, edges: np.ndarray) -> np.ndarray:
+    """Share of the rows in each bar; the first takes its left edge too."""
+    if not column.n:
+        return np.zeros(len(edges) - 1)
+    below = column.quantiles.cdf(edges)
+    below[0] = column.quantiles.cdf(np.nextafter(edges[0], -np.inf))
+    return np.diff(below)
+
+
+def _categories(then: Any, now: Any) -> str:
+    rows = _shares(then, now)
+    top = max(1e-9, *(max(before, after) for _, before, after in rows))
+    body = ""
+    for name, before, after in rows:
+        body += (
+            f'<div class="kind"><span title="{escape(name)}">{escape(name)}</span><div>'
+            f'<i class="now" style="width:{100 * after / top:.1f}%"></i>'
+            f'<i class="then" style="width:{100 * before / top:.1f}%"></i></div>'
+            f"<b>{percent(after)}</b></div>"
+        )
+    return f'<div class="kinds">{body}</div>'
+
+
+def _shares(then: Any, now: Any) -> list[tuple[str, float, float]]:
+    """(category, share then, share now): those of the largest share or change, then all others."""
+    names = list(dict.fromkeys([*then.counts.as_dict(50), *now.counts.as_dict(50)]))
+    before, after = (column.counts.of(names) / max(column.n, 1) for column in (then, now))
+    changed = np.argsort(-(np.maximum(before, after) + 3 * np.abs(after - before)), kind="stable")[:SHOWN]
+    kept = sorted(changed, key=lambda index: -max(before[index], after[index]))
+    rows = [(names[index], float(before[index]), float(after[index])) for index in kept]
+    rest = [max(0.0, 1 - sum(row[place] for row in rows)) for place in (1, 2)]
+    return [*rows, ("all others", *rest)] if max(rest) > 0.0005 else rows

@@ -1,0 +1,164 @@
+"""How the monitor speaks: numbers, shares, the verdict in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+QUALITY = "model_quality_check"
+DRIFT = "baseline_drift_check"
+BIAS = "bias_drift_check"
+ATTRIBUTION = "feature_attribution_drift_check"
+BROKEN = (
+    "missing_column_check",
+    "extra_column_check",
+    "data_type_check",
+    "completeness_check",
+    "categorical_values_check",
+    "range_check",
+)
+# What a window is called by the worst that was found in it.
+BADGES = {
+    "NoData": ("nothing to say", "quiet"),
+    "TooFewRows": ("too few rows", "quiet"),
+    QUALITY: ("the model got worse", "bad"),
+    "broken": ("the data is not what it was", "bad"),
+    "rule": ("a rule was broken", "warn"),
+    DRIFT: ("the inputs have moved", "warn"),
+    ATTRIBUTION: ("the model looks elsewhere", "warn"),
+    BIAS: ("groups have grown apart", "warn"),
+    "": ("in order", "good"),
+}
+
+
+def badge(analysis: dict[str, Any]) -> tuple[str, str]:
+    """(words, style) of the verdict."""
+    if analysis["status"] != "Completed":
+        return BADGES[analysis["status"]]
+    checks = {found["constraint_check_type"] for found in analysis["violations"]}
+    if QUALITY in checks:
+        return BADGES[QUALITY]
+    if checks & set(BROKEN):
+        return BADGES["broken"]
+    for check in (DRIFT, ATTRIBUTION, BIAS):
+        if check in checks:
+            return BADGES[check]
+    return BADGES["rule"] if checks else BADGES[""]
+
+
+def verdict(analysis: dict[str, Any]) -> str:
+    """The window in one sentence, the worst first."""
+    rows = f"{grouped(analysis['rows'])} {plural(analysis['rows'], 'row')}"
+    if analysis["status"] == "NoData":
+        return "No request was captured in the window."
+    if analysis["status"] == "TooFewRows":
+        return f"{rows} are too few to judge: {grouped(analysis['min_rows'])} are needed."
+    found = analysis["violations"]
+    if not found:
+        return (
+            f"Nothing in {rows} differs from the baseline by more than its own days do. {_quality(analysis)}"
+        )
+    parts = []
+    for check, words in (
+        (QUALITY, "the model is wrong more often than it was"),
+        (BROKEN, "{names}: not the data that the model was trained on"),
+        (DRIFT, "{names} moved further than the baseline's own days"),
+        (ATTRIBUTION, "the model bases its answers on other features than it did"),
+        (BIAS, "{names}: groups are treated less alike than at the baseline"),
+    ):
+        kinds = (check,) if isinstance(check, str) else check
+        names = unique(one["feature_name"] for one in found if one["constraint_check_type"] in kinds)
+        if names:
+            parts.append(words.format(names=listed(names)))
+    known = {QUALITY, DRIFT, ATTRIBUTION, BIAS, *BROKEN}
+    rules = unique(one["feature_name"] for one in found if one["constraint_check_type"] not in known)
+    if rules:
+        parts.append(f"{plural(len(rules), 'rule')} broken: {listed(rules)}")
+    said = "; ".join(parts)
+    return f"{said[0].upper()}{said[1:]}. {_quality(analysis)}".strip()
+
+
+def _quality(analysis: dict[str, Any]) -> str:
+    name = analysis.get("watched")
+    figure = analysis["quality"].get(name) if name else None
+    if not figure or figure.get("value") is None:
+        few = analysis["labelled"]
+        return "No label is known yet." if not few else f"{grouped(few)} labels are known."
+    then = figure.get("baseline")
+    beside = "" if then is None else f", {number(then)} at the baseline"
+    return f"{words(name)} is {interval(figure)} on {grouped(analysis['labelled'])} labelled rows{beside}."
+
+
+def words(metric: str) -> str:
+    """`log_loss` as `Log loss`, `roc_auc` as `ROC AUC`."""
+    known = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
+    return known.get(metric, metric.replace("_", " ").capitalize())
+
+
+def number(value: float | None) -> str:
+    """Three figures after the point for what is near one; fewer or more for what is not."""
+    if value is None:
+        return "n/a"
+    size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
+    if size >= 1000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if size >= 100:
+        return f"{value:.1f}".removesuffix(".0")
+    if size >= 0.001 or value == 0:
+        return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"
+    return f"{value:.1e}"
+
+
+def short(value: float) -> str:
+    """For the axis of a plot."""
+    if value and not 0.001 <= abs(value) < 1e7:
+        return f"{value:.2g}"
+    return grouped(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return "n/a"
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def interval(figure: dict[str, Any]) -> str:
+    """`{"value", "low"?, "high"?}` as `0.726 (0.715 to 0.737)`."""
+    if figure.get("low") is None or figure.get("high") is None:
+        return number(figure.get("value"))
+    return f"{number(figure['value'])} ({number(figure['low'])} to {number(figure['high'])})"
+
+
+def grouped(count: float) -> str:
+    return f"{count:,.0f}".replace(",", "\u202f")
+
+
+def plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """`a, b and c`; `a, b, c, d and 7 more`."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+
+
+def unique(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def day(text: str) -> str:
+    moment = when(text)
+    clock = f" {moment:%H:%M}" if (moment.hour, moment.minute) != (0, 0) else ""
+    return f"{moment.day} {moment:%b %Y}{clock}"
+
+
+def when(text: str) -> datetime:
+    parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
