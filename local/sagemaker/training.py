@@ -57,7 +57,6 @@ def _train(job: Job) -> None:
     record = job.record
     image = find_image(job.service, record["AlgorithmSpecification"]["TrainingImage"])
     s3 = client_of_role(job.service, record["RoleArn"])
-    job.advance("Starting", "Preparing the instances for training")
     job.begin("Downloading", "Downloading input data")
     hosts = job.hosts(record.get("ResourceConfig", {}).get("InstanceCount", 1))
     for place, host in enumerate(hosts):
