@@ -214,7 +214,8 @@ def test_sample_is_what_the_scheduler_starts_its_machine_with(sample: str, machi
         each["Target"] for each in created if each["Target"]["Arn"].endswith(f"{machine}StateMachine")
     ]
     kept = event(sample)
-    assert json.loads(target["Input"].replace("<aws.scheduler.scheduled-time>", kept["time"])) == kept
+    filled = target["Input"].replace("<aws.scheduler.scheduled-time>", kept["time"])
+    assert json.loads(filled.replace("<aws.scheduler.execution-id>", kept["id"])) == kept
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
     assert target["DeadLetterConfig"]["Arn"].endswith("DeadLetterQueue")
 
