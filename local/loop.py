@@ -24,7 +24,7 @@ from local import compare, console, people, record, report, stack
 from local.console import Console
 from local.machine import ROOT
 from local.memory import Memory
-from local.watch import Execution, Watch
+from local.watch import Watch
 from local.wording import clock, grouped, iso
 from local.world import MODEL, World
 
@@ -188,8 +188,10 @@ class Loop:
             "weeks": [],
         }
         try:
-            kept |= self.findings(executions)
+            kept |= self.findings(kept["executions"])
+            kept |= self.compared(kept)
         except Exception as error:
+            self.screen.say(f"the record is not whole: {described(error)}")
             broken = broken or error
         kept["missing"] = record.missing(kept["champions"], kept["executions"], kept["windows"])
         kept["closed"] = kept["missing"] is None
@@ -198,21 +200,26 @@ class Loop:
         kept["seconds"]["run"] = round(self.screen.seconds, 1)
         return kept
 
-    def findings(self, executions: list[Execution]) -> dict:
-        """What the ledger, the bucket and CloudWatch say of the run; and both champions on the same rows."""
+    def findings(self, executions: list[dict]) -> dict:
+        """What the ledger, the bucket and CloudWatch say of the run; executions with their causes in words."""
         client = self.stack.client
         bucket = self.stack.outputs["Bucket"]
         reader = record.Reader(MODEL, self.person, client("s3"), client("cloudwatch"), bucket)
-        champions, windows = reader.champions(), reader.windows()
-        found = {
+        champions = reader.champions()
+        return {
             "champions": champions,
-            "windows": windows,
+            "windows": reader.windows(),
             "decisions": reader.decisions(),
-            "deployments": reader.deployments(executions, champions),
+            "deployments": reader.deployments(self.watch.executions(), champions),
+            "executions": [found | {"cause": reader.worded(found["cause"])} for found in executions],
         }
-        if len(champions) > 1:
-            self.screen.say("compare champion and successor score the same rows, in Transform jobs")
-        return found | compare.changes(self.bench(), champions, windows, self.world.now)
+
+    def compared(self, kept: dict) -> dict:
+        """Each champion beside the one before, on the same rows."""
+        if len(kept["champions"]) < 2:
+            return {}
+        self.screen.say("compare champion and successor score the same rows, in Transform jobs")
+        return compare.changes(self.bench(), kept["champions"], kept["windows"], self.world.now)
 
     def bench(self) -> compare.Bench:
         client, outputs = self.stack.client, self.stack.outputs

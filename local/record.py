@@ -78,7 +78,7 @@ class Reader:
             "metrics": (evaluation.get("challenger") or {}).get("metrics", {}),
             "holdout": {name: evaluation.get(name) for name in ("rows", "from", "until")},
             "predecessor": champion.get("metrics"),
-            "cause": self._worded(row["cause"]),
+            "cause": self.worded(row["cause"]),
             "approved_by": row["approved_by"],
             "promoted_at": row["at"],
             "deployment": row["deployment"],
@@ -110,14 +110,14 @@ class Reader:
         return [
             {
                 "at": row["at"],
-                "signal": self._worded(row["cause"]),
+                "signal": self.worded(row["cause"]),
                 "decision": row["action"],
                 "reason": row["reason"],
             }
             for row in self.history("SignalAssessed")
         ]
 
-    def _worded(self, cause: dict) -> dict:
+    def worded(self, cause: dict) -> dict:
         """A violation's cause with what was violated; any other as it is."""
         said = self.signals().get(cause["id"])
         return cause | {"text": said} if said else cause

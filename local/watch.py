@@ -86,7 +86,7 @@ def cause_of(event: dict) -> dict:
         }
     if kind == "SageMaker Model Package State Change":
         version = detail["ModelPackageVersion"]
-        return base | {"kind": "person", "text": f"version {version} is {detail['ModelApprovalStatus']}"}
+        return base | {"kind": "person", "text": f"the approval of version {version}"}
     if kind.endswith("Scheduled"):
         at = detail.get("at") or event["time"]
         scheduled = {"kind": "schedule", "id": f"{detail['model']}@{at}"}

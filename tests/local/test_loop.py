@@ -28,7 +28,7 @@ START = datetime(2013, 3, 1, tzinfo=UTC)
         ("s3-object-created.model.json", "code", "new file models/"),
         ("s3-object-created.dataset.json", "data", "new file datasets/"),
         ("schedule-monitoring-scheduled.json", "schedule", "its schedule"),
-        ("sagemaker-model-package-state-change.json", "person", "is Approved"),
+        ("sagemaker-model-package-state-change.json", "person", "the approval of version"),
         ("monitor-violation-found.json", "violation", "a violation: "),
         ("respond-training-requested.json", "violation", "a violation ("),
     ],
