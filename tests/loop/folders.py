@@ -1,5 +1,5 @@
-"""Model folders for tests: the model.yaml of models/flights with a model of milliseconds, under any name, and
-broken where a test wants it; and data for them."""
+"""Folders of the model beside this file, under any name, and broken where a test wants it; and data for them:
+flights of two months."""
 
 import csv
 import io
@@ -14,23 +14,11 @@ import pyarrow.parquet as pq
 
 from local import flights
 
-FLIGHTS = Path(__file__).parents[2] / "models" / "flights"
 MODEL = Path(__file__).parent / "model"
 BEGIN, END = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 3, 1, tzinfo=UTC)
 EVERY = 20  # one flight in so many: 2,600 rows of two months
 
-# What model.yaml says -> what it says for a test: any honest training may replace the champion, at once.
-SMALL = {
-    "floor: 0.65": "floor: 0.0",
-    "margin: 0.0": "margin: -1.0",
-    "min_rows: 2000": "min_rows: 200",
-    "slices: [origin]": "slices: []",
-    "bake: 10m": "bake: 2m\n  probation: 30d",
-    "latency_p99: 200ms": "latency_p99: 30s",  # a busy machine is no reason to roll back
-    "min_rows: 1000": "min_rows: 50",
-    "cool_down: 14d": "cool_down: 0s",
-    "per_day: 2": "per_day: 100",
-}
+# What model.yaml says -> what it says for a test.
 APPROVED_BY_POLICY = {"approval: person": "approval: auto"}
 TRAINED_ON_NEW_DATA = {"on: [violation]": "on: [violation, data]"}
 ON_SCHEDULE = {"every: 7d": "every: 1d", "retrain:\n": "retrain:\n  schedule: rate(1 day)\n"}
@@ -61,8 +49,7 @@ def folder(
     """A model's folder below `root`. `edits` replace text of model.yaml; `code` replaces text of a file (a
     pair) or comes after what the file has."""
     made = Path(shutil.copytree(MODEL, root / name, ignore=shutil.ignore_patterns("__pycache__")))
-    shutil.copy(FLIGHTS / "model.yaml", made)
-    replace(made / "model.yaml", {"name: flights": f"name: {name}", **edits})
+    replace(made / "model.yaml", {"name: MODEL": f"name: {name}", **edits})
     for file, change in (code or {}).items():
         path = made / file
         if isinstance(change, tuple):

@@ -57,7 +57,7 @@ class Site:
         """Publishes a model's folder; its digest."""
         self._published += 1
         root = self.root / str(self._published)
-        made = folders.folder(root, name, folders.SMALL | edits, code)
+        made = folders.folder(root, name, edits, code)
         return publish(made, self.bucket, self.client("s3"), say=lambda _: None)
 
     def upload(self, name: str, file: str, content: bytes) -> str:

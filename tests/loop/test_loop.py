@@ -1,0 +1,146 @@
+"""The loop on a slice of the example's data, through the code of `make loop`: one flight in four, from the end
+of March to the week of April in which the first model loses its quality."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from boto3.dynamodb.types import TypeDeserializer
+
+from local import flights, loop, stack
+from local.console import Console
+from local.memory import Memory
+from tests.loop import folders
+
+pytestmark = pytest.mark.loop
+
+EVERY = 4  # one flight in so many
+BEGIN, END = datetime(2013, 3, 29, tzinfo=UTC), "2013-05-01"
+# The example's thresholds, for a quarter of its rows.
+EDITS = {
+    "tolerance: 0.05": "tolerance: 0.0",
+    "floor: 0.65": "floor: 0.5",
+    "margin: 0.0": "margin: -0.1",
+    "min_rows: 2000": "min_rows: 500",
+    "min_rows: 1000": "min_rows: 500",
+    "bake: 10m": "bake: 2m",
+    "latency_p99: 200ms": "latency_p99: 30s",  # a busy machine is no reason to roll back
+}
+GOOD_ENDS = {
+    "onboard": {"ModelOnboarded"},
+    "train": {"ModelRegistered", "TrainingDropped"},
+    "deploy": {"ModelDeployed"},
+    "monitor": {"NoData", "TooFewRows", "WindowClean", "ViolationsFound"},
+    "respond": {"RetrainingRequested", "OwnerNotified", "LeftAlone"},
+}
+
+
+@dataclass
+class Run:
+    """A run that is over, in a stack that is still up."""
+
+    status: int
+    record: dict
+    loop: loop.Loop
+    out: Path
+
+    def ledger(self, key: str) -> list[dict]:
+        """The model's records whose sort key begins so."""
+        found = self.loop.stack.client("dynamodb").query(
+            TableName=self.loop.stack.outputs["Table"],
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :key)",
+            ExpressionAttributeValues={":pk": {"S": "MODEL#flights"}, ":key": {"S": key}},
+        )
+        decode = TypeDeserializer().deserialize
+        return [{name: decode(value) for name, value in item.items()} for item in found["Items"]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    root = tmp_path_factory.mktemp("loop")
+    folder = Path(
+        shutil.copytree(loop.FOLDER, root / "flights", ignore=shutil.ignore_patterns("__pycache__"))
+    )
+    folders.replace(folder / "model.yaml", EDITS)
+    few = flights.table().take(list(range(0, len(flights.table()), EVERY)))
+    options = loop.parse(["--until", END, "--out", str(root / "out")])
+    with pytest.MonkeyPatch.context() as patch, stack.running(port=0, directory=root / "state") as running:
+        patch.setattr(flights, "table", lambda: few)
+        patch.setattr(loop, "FOLDER", folder)
+        patch.setattr(loop, "BEGIN", BEGIN)
+        with Memory() as memory:
+            followed = loop.Loop(running, options, Console())
+            status = loop.follow(followed, memory)
+        yield Run(status, json.loads((root / "out" / "loop.json").read_text()), followed, root / "out")
+
+
+def test_it_closed(run: Run) -> None:
+    assert run.record["missing"] is None
+    assert (run.status, run.record["closed"]) == (0, True)
+    assert (run.out / "report.html").stat().st_size > 10_000
+
+
+def test_a_person_approved_the_first_champion_and_a_violation_caused_the_second(run: Run) -> None:
+    first, second = run.record["champions"]
+    assert [first["version"], second["version"]] == [1, 2]
+    assert [first["cause"]["kind"], second["cause"]["kind"]] == ["code", "violation"]
+    assert first["approved_by"].endswith(":user/evergreen-owner")
+    assert {"value", "low", "high"} <= second["metrics"]["roc_auc"].keys()
+    assert first["run"] != second["run"]
+    retrained = [found for found in run.record["decisions"] if found["decision"] == "retrain"]
+    assert second["cause"]["id"] in {found["signal"]["id"] for found in retrained}
+    assert any(window["violations"] for window in run.record["windows"])
+
+
+def test_every_execution_ended_well_and_nothing_was_left_over(run: Run) -> None:
+    ends = {(found["machine"], found["status"], found["ended_in"]) for found in run.record["executions"]}
+    bad = {end for end in ends if end[1] != "SUCCEEDED" or end[2] not in GOOD_ENDS[end[0]]}
+    assert not bad
+    assert {machine for machine, _, _ in ends} == set(GOOD_ENDS)
+    assert all(found["states"] and found["cause_event_id"] for found in run.record["executions"])
+    sqs = run.loop.stack.client("sqs")
+    url = sqs.get_queue_url(QueueName="evergreen-dead-letters")["QueueUrl"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+
+
+def test_the_record_has_what_its_readers_know(run: Run) -> None:
+    for name, keys in {
+        "executions": {"machine", "arn", "cause_event_id", "status", "seconds", "states"},
+        "champions": {"version", "run", "metrics", "cause", "approved_by"},
+        "windows": {"start", "end", "rows", "status", "violations"},
+        "decisions": {"signal", "decision", "reason"},
+        "before_after": {"metric", "old", "new", "rows", "from", "to"},
+    }.items():
+        assert run.record[name], name
+        assert all(keys <= entry.keys() for entry in run.record[name]), name
+    assert all(decision["reason"] for decision in run.record["decisions"])
+
+
+def test_the_ledger_has_every_champion_and_the_locks_are_free(run: Run) -> None:
+    [champion] = run.ledger("CHAMPION")
+    assert (champion["version"], champion["previous"]["version"]) == (2, 1)
+    statuses = {package["version"]: package["status"] for package in run.ledger("PACKAGE#")}
+    assert (statuses[1], statuses[2]) == ("Replaced", "InService")
+    deployed = [row for row in run.ledger("H#") if row["kind"] == "ModelDeployed"]
+    assert [row["version"] for row in deployed] == [1, 2]
+    locks = {lock["sk"]: int(lock["expires_at"]) for lock in run.ledger("LOCK#")}
+    assert locks == {"LOCK#train": 0, "LOCK#deploy": 0}
+
+
+def test_the_endpoint_serves_the_second_and_no_client_saw_an_error(run: Run) -> None:
+    assert run.loop.world.sent.failures == []
+    endpoint = run.loop.stack.client("sagemaker").describe_endpoint(EndpointName="evergreen-flights")
+    assert endpoint["EndpointStatus"] == "InService"
+    assert endpoint["EndpointConfigName"] == run.record["champions"][1]["deployment"]
+    answer = run.loop.person.post("/models/flights/predictions", {"instances": flight(3)})
+    assert (answer["version"], len(answer["predictions"])) == (2, 3)
+
+
+def flight(count: int) -> list[dict]:
+    """The year's first flights as a request has them."""
+    rows = flights.table().slice(0, count).to_pylist()
+    return [row | {"scheduled_departure": row["scheduled_departure"].isoformat()} for row in rows]
