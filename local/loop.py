@@ -95,7 +95,7 @@ def follow(loop: Loop, memory: Memory) -> int:
     if loop.options.keep:
         loop.screen.say(f"the stack stays up on {loop.stack.url}; Ctrl-C stops it")
         loop.stack.process.wait()
-    return 0 if kept["closed"] else 1
+    return 0 if kept["closed"] and broken is None else 1
 
 
 class Loop:
@@ -201,7 +201,7 @@ class Loop:
         return kept
 
     def findings(self, executions: list[dict]) -> dict:
-        """What the ledger, the bucket and CloudWatch say of the run; executions with their causes in words."""
+        """What the ledger, the bucket and CloudWatch say of the run; executions with causes in words."""
         client = self.stack.client
         bucket = self.stack.outputs["Bucket"]
         reader = record.Reader(MODEL, self.person, client("s3"), client("cloudwatch"), bucket)
