@@ -1,0 +1,53 @@
+"""Tables for the benchmarks: 13 columns of numbers, 7 of text (one with 50,000 categories), a time; a million
+rows a file, the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FOLDER = Path(__file__).parents[2] / ".cache" / "bench"
+ROWS = 1_000_000
+START = 19_675 * 86_400_000_000  # microseconds since 1970
+WEEK = 7 * 86_400_000_000
+CATEGORIES = (2, 3, 8, 50, 200, 1000, 50_000)
+
+
+def files(count: int) -> list[Path]:
+    """`count` Parquet files of a week each, made where they are not there yet."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    paths = [FOLDER / f"week{index:02}.parquet" for index in range(count)]
+    for index, path in enumerate(paths):
+        if not path.is_file():
+            pq.write_table(week(index), path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
+    return paths
+
+
+def week(index: int, rows: int = ROWS) -> pa.Table:
+    """One week: what it holds moves a little from one to the next."""
+    rng = np.random.default_rng(index)
+    columns: dict[str, pa.Array] = {
+        "time": pa.array(
+            START + index * WEEK + np.sort(rng.integers(0, WEEK, rows)), pa.timestamp("us", "UTC")
+        )
+    }
+    for place in range(6):
+        columns[f"normal{place}"] = pa.array(rng.normal(0.01 * place * index, 1 + place, rows))
+    columns["lognormal"] = pa.array(rng.lognormal(size=rows))
+    columns["gamma"] = pa.array(rng.gamma(2.0, 3.0, rows))
+    columns["gaps"] = pa.array(rng.normal(size=rows), mask=rng.random(rows) < 0.05)
+    columns["digit"] = pa.array(rng.integers(0, 10, rows))
+    columns["poisson"] = pa.array(rng.poisson(30, rows))
+    columns["wide"] = pa.array(rng.integers(0, 1_000_000, rows))
+    columns["percent"] = pa.array(rng.integers(0, 100, rows), mask=rng.random(rows) < 0.02)
+    for size in CATEGORIES:
+        names = pa.array([f"category-{value}" for value in range(size)])
+        codes = rng.integers(0, size, rows) if size in (2, 50_000) else rng.zipf(1.5, rows) % size
+        columns[f"text{size}"] = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), names).cast(
+            pa.string()
+        )
+    return pa.table(columns)

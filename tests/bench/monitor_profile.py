@@ -1,0 +1,111 @@
+"""Profiling: a million rows beside Evidently and whylogs, ten million beside reading and sorting them, memory up
+to fifty million."""
+
+from __future__ import annotations
+
+import os
+
+from tests.bench import data
+from tests.bench.environments import environment
+from tests.bench.measure import fresh, in_turns, once, show
+
+OURS = """
+import sys
+from pathlib import Path
+from jobs.monitor.profile import profile
+from jobs.monitor.scan import scan
+from jobs.monitor.schema import Schema
+files = [Path(name) for name in sys.argv[2:]]
+schema = Schema.infer(scan(files).arrow_schema, time="time")
+if sys.argv[1] == "one":
+    made = profile(scan(files, schema), schema)
+    print(made.rows)
+else:  # reference and current, each distance of each column
+    from jobs.monitor.distances import between
+    reference = profile(scan(files[0], schema), schema)
+    current = profile(scan(files[1], schema), schema, reference.blocks.edges)
+    for name, column in reference.columns.items():
+        print(name, between(column, current.columns[name]))
+"""
+
+EVIDENTLY = """
+import sys
+import pandas as pd
+from evidently import Report
+from evidently.presets import DataDriftPreset
+reference, current = (pd.read_parquet(name).drop(columns="time") for name in sys.argv[1:])
+result = Report([DataDriftPreset()]).run(current, reference)
+print(len(result.dict()["metrics"]))
+"""
+
+WHYLOGS = """
+import sys
+import pandas as pd
+import whylogs
+for name in sys.argv[1:]:
+    print(whylogs.log(pd.read_parquet(name)).profile().view().to_pandas().shape)
+"""
+
+# The least that an answer with quantiles needs: every value read, every number sorted. A batch at a time, which
+# is faster than whole columns.
+FLOOR = """
+import sys
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+for name in sys.argv[1:]:
+    schema = pq.read_schema(name)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    for batch in pq.ParquetFile(name, read_dictionary=texts).iter_batches(1 << 17):
+        for column in batch.columns:
+            if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+                kind = "f8" if pa.types.is_floating(column.type) else "i8"
+                np.sort(np.frombuffer(column.buffers()[1], kind, len(column), column.offset * 8))
+"""
+
+
+def run() -> None:
+    against_peers()
+    against_floor()
+    memory()
+
+
+def against_peers() -> None:
+    """One million rows x 20, reference and current, from start to end of a fresh process."""
+    reference, current = data.files(2)
+    sides = in_turns(
+        {
+            "both": lambda: once(OURS, "both", reference, current),
+            "one": lambda: once(OURS, "one", reference),
+            "whylogs": lambda: once(WHYLOGS, reference, python=environment("whylogs")),
+        }
+    )
+    evidently = fresh(EVIDENTLY, reference, current, python=environment("evidently"), repeats=1)
+    both, one, whylogs = sides["both"], sides["one"], sides["whylogs"]
+    show(
+        "1M x 20 twice, all distances; Evidently DataDriftPreset",
+        both.seconds,
+        evidently.seconds,
+        bound=">= 150x",
+    )
+    show("  its peak memory", both.peak, evidently.peak, "MB")
+    show("1M x 20 profile; whylogs", one.seconds, whylogs.seconds, bound=">= 20x")
+    show("  its peak memory", one.peak, whylogs.peak, "MB")
+
+
+def against_floor() -> None:
+    """Ten million rows x 20 beside a pyarrow scan and np.sort of the numeric columns."""
+    files = data.files(10)
+    sides = in_turns({"ours": lambda: once(OURS, "one", *files), "floor": lambda: once(FLOOR, *files)})
+    ours, floor = sides["ours"], sides["floor"]
+    show("10M x 20 profile; pyarrow scan + np.sort", ours.seconds, floor.seconds, bound=">= 0.67x")
+    show("  its CPU time", ours.cpu, floor.cpu)
+
+
+def memory() -> None:
+    """Peak memory from one to fifty million rows: the same ten files again and again."""
+    files = data.files(10)
+    largest = int(os.environ.get("BENCH_MILLIONS", "50"))
+    for millions in sorted({1, 10, largest}):
+        ran = once(OURS, "one", *[files[index % 10] for index in range(millions)])
+        print(f"{millions}M x 20 profile: peak {ran.peak:.0f} MB (bound 400), {ran.seconds:.2f} s")
