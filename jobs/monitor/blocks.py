@@ -146,7 +146,9 @@ class Blocks:
             part.sort()
             present = int(np.searchsorted(part, np.nan))
             below = np.searchsorted(part[:present], edges, "right")
-            counts[row] += np.diff(below, prepend=0, append=present)
+            counts[row, :-1] += below
+            counts[row, 1:] -= below
+            counts[row, -1] += present
             missing[row] += last - first - present
         return values
 
@@ -157,9 +159,7 @@ class Blocks:
         return np.append(np.int32(bins), positions(dictionary, known, bins - 1))
 
     def add_categories(self, name: str, placed: np.ndarray, cut: Cut) -> None:
-        """Counts rows by their bin."""
-        if cut.order is not None:
-            placed = placed[cut.order]
+        """Counts the bins of rows that are in the cut's order."""
         bins = self.edges.bins(name)
         for row, first, last in cut.parts:
             self._add(name, row, np.bincount(placed[first:last], minlength=bins + 1))

@@ -15,12 +15,13 @@ NUMERIC_TEXT = r"^\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?)\s*$"
 _local = local()
 
 
-def scratch(size: int) -> np.ndarray:
-    """float64 memory of the thread's own, for what is used up before the next call. Arrays of a batch's size
-    are given back to the system when they are freed: their pages would have to be mapped again each time."""
-    memory = getattr(_local, "memory", None)
+def scratch(size: int, slot: str) -> np.ndarray:
+    """float64 memory of the thread's own, for what is used up before the slot is asked for again. Arrays of a
+    batch's size go back to the system when they are freed: their pages would be mapped again each time."""
+    memory = getattr(_local, slot, None)
     if memory is None or len(memory) < size:
-        memory = _local.memory = np.empty(size)
+        memory = np.empty(size)
+        setattr(_local, slot, memory)
     return memory[:size]
 
 
@@ -46,8 +47,9 @@ def fixed(array: pa.Array, dtype: type | str) -> np.ndarray:
     return np.frombuffer(buffer, dtype, count=array.offset + len(array))[array.offset :]
 
 
-def floats(array: pa.Array) -> tuple[np.ndarray, int]:
-    """(a float64 copy of its own, NaN where the array is null; number of values that are no numbers).
+def floats(array: pa.Array, out: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """(float64 values, in `out` if that is given, NaN where the array is null; number of values that are no
+    numbers).
 
     Text counts as a number where it is written as one (CSV falls back to text when one cell of a column
     cannot be read); a truth value does not.
@@ -69,7 +71,7 @@ def floats(array: pa.Array) -> tuple[np.ndarray, int]:
         array = pc.cast(array, pa.float64(), safe=False)
     else:
         return np.full(len(array), np.nan), len(array) - array.null_count
-    values = fixed(array, np.float64) + 0.0  # a copy in which -0.0 is 0.0
+    values = np.add(fixed(array, np.float64), 0.0, out=out)  # a copy in which -0.0 is 0.0
     mask = valid(array)
     if mask is not None:
         values[~mask] = np.nan

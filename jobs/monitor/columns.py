@@ -69,13 +69,14 @@ class NumberColumn:
         return np.diff(ranks, prepend=0, append=self.n).astype(np.int64)
 
     def update(self, array: pa.Array, hashes: RowHash, blocks: Blocks | None, cut: Cut | None) -> None:
-        values, mistyped = buffers.floats(array)
+        values, mistyped = buffers.floats(array, buffers.scratch(len(array), "values"))
         if self.field.type == "integer" and not pa.types.is_integer(array.type):
             fractional = np.floor(values) != values
             fractional &= ~np.isnan(values)
             mistyped += int(fractional.sum())
             values[fractional] = np.nan
-        spreaded = spread(values.view(np.uint64), self._factor)
+        memory = buffers.scratch(len(values), "spread").view(np.uint64)
+        spreaded = spread(values.view(np.uint64), self._factor, out=memory)
         hashes.add(spreaded)
         saturated = self.distinct.saturated
         if saturated:
@@ -110,7 +111,7 @@ class NumberColumn:
             self.below += int(np.searchsorted(values, self.field.minimum, "left"))
         if self.field.maximum is not None:
             self.above += len(values) - int(np.searchsorted(values, self.field.maximum, "right"))
-        self.quantiles.update(values)
+        self.quantiles.update(values, ascending=True)
 
     def _add_distinct(self, values: np.ndarray) -> None:
         starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
@@ -120,7 +121,7 @@ class NumberColumn:
     def _add_moments(self, values: np.ndarray) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(np.add.reduce(values)) / len(values)
-            differences = np.subtract(values, mean, out=buffers.scratch(len(values)))
+            differences = np.subtract(values, mean, out=buffers.scratch(len(values), "moments"))
             squares = float(np.add.reduce(np.multiply(differences, differences, out=differences)))
         self.n, self.mean, self._squares = _pooled(
             (self.n, self.mean, self._squares), (len(values), mean, squares)
@@ -178,12 +179,15 @@ class StringColumn:
             self._dictionary = dictionary
             self._hashes = np.append(np.uint64(0), hash_text(dictionary, self._factor))
             self._bins = blocks.bins_of(self.field.name, dictionary) if blocks else np.zeros(0)
-        places = np.add(codes, 1, out=buffers.scratch(len(codes)).view(np.int64))  # 0: missing
-        hashes.add(self._hashes[places])
+        places = np.add(codes, 1, out=buffers.scratch(len(codes), "values").view(np.int64))  # 0: missing
+        memory = buffers.scratch(len(codes), "spread").view(np.uint64)
+        hashes.add(np.take(self._hashes, places, out=memory, mode="clip"))
         self.rows += len(codes)
         self.mistyped += mistyped
         self.missing -= mistyped
         size = len(self._hashes)
+        if cut is not None and cut.order is not None:
+            places = places[cut.order]
         if cut is not None and cut.few and blocks is not None:
             parts = [np.bincount(places[first:last], minlength=size) for _, first, last in cut.parts]
             blocks.add_counts(self.field.name, parts, self._bins, cut)

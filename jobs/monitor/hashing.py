@@ -24,10 +24,10 @@ def multiplier(name: str) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") | 1)
 
 
-def spread(bits: np.ndarray, factor: np.uint64) -> np.ndarray:
+def spread(bits: np.ndarray, factor: np.uint64, out: np.ndarray | None = None) -> np.ndarray:
     """Step one, of uint64: what stands in the high bits (floats of small integers have nothing else) comes
     down, then the product carries it over the whole word."""
-    folded = np.right_shift(bits, _FOLD)
+    folded = np.right_shift(bits, _FOLD, out=out)
     np.bitwise_xor(folded, bits, out=folded)
     return np.multiply(folded, factor, out=folded)
 
@@ -35,7 +35,7 @@ def spread(bits: np.ndarray, factor: np.uint64) -> np.ndarray:
 def finish(spreaded: np.ndarray) -> np.ndarray:
     """Step two, in place: the second half of splitmix64's finaliser (Steele, Lea, Flood 2014,
     doi 10.1145/2660193.2660195). The product of step one took the place of the first."""
-    shifted = np.right_shift(spreaded, _MIDDLE, out=scratch(len(spreaded)).view(np.uint64))
+    shifted = np.right_shift(spreaded, _MIDDLE, out=scratch(len(spreaded), "shifted").view(np.uint64))
     np.bitwise_xor(spreaded, shifted, out=spreaded)
     np.multiply(spreaded, _SECOND, out=spreaded)
     np.right_shift(spreaded, _FOLD, out=shifted)

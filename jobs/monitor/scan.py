@@ -84,7 +84,7 @@ class Scan:
             path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
         )
         groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
-        yield from file.iter_batches(min(rows, BATCH), row_groups=groups, columns=wanted, use_threads=True)
+        yield from file.iter_batches(min(rows, BATCH), row_groups=groups, columns=wanted, use_threads=False)
 
     def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
         """Typed as long as every cell is of its column's type. From the first that is not, everything is read

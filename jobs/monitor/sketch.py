@@ -41,11 +41,11 @@ class Quantiles:
         self._levels: list[list[np.ndarray]] = [[]]
         self._items: tuple[np.ndarray, np.ndarray] | None = None
 
-    def update(self, values: np.ndarray) -> None:
-        """Adds float64 values without NaN. Sorted ones are taken as they are; they are not copied."""
+    def update(self, values: np.ndarray, ascending: bool = False) -> None:
+        """Adds float64 values without NaN. What is kept of them is copied."""
         if not len(values):
             return
-        if len(values) > 1 and not (values[1:] >= values[:-1]).all():
+        if not ascending:
             values = np.sort(values)
         self.minimum = min(self.minimum, float(values[0]))
         self.maximum = max(self.maximum, float(values[-1]))
@@ -181,15 +181,14 @@ class Quantiles:
 
     def _lift(self, height: int, values: np.ndarray, step: int) -> None:
         """Moves one in 2^step of sorted values of weight 2^height up by `step` levels, from a start that the
-        state decides. As many as 2^step does not divide stay behind, taken from all over the range."""
+        state decides. As many as 2^step does not divide stay behind as they are: the greatest ones."""
         while len(self._levels) <= height + step:
             self._levels.append([])
         stride = 1 << step
-        rest = len(values) % stride
-        if rest:
-            left = np.linspace(0, len(values) - 1, rest + 2)[1:-1].astype(np.int64)
-            self._levels[height].append(values[left])
-            values = np.delete(values, left)
+        whole = len(values) - len(values) % stride
+        if whole < len(values):
+            self._levels[height].append(values[whole:].copy())
+            values = values[:whole]
         start = splitmix(self.worst ^ self.n ^ hash(float(values[len(values) // 2]))) % stride
         self.worst += (stride - 1) << height
         self.spread += (stride << height) ** 2
