@@ -65,6 +65,10 @@ class Skipped:
         if len(self.problems) < SHOWN_PROBLEMS:
             self.problems.append(f"{where}: {why}")
 
+    def extend(self, later: Skipped) -> None:
+        self.lines += later.lines
+        self.problems = [*self.problems, *later.problems][:SHOWN_PROBLEMS]
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -88,33 +92,36 @@ class Chunk:
 @dataclass
 class Events:
     """Columns input, input_type, input_encoding, the same for output, event, inference (strings) and time
-    (int64 microseconds): requests that lie in the window. `where(i)` is the place of event i."""
+    (int64 microseconds): requests that lie in the window. `where(i)` is the place of event i; `skipped` are
+    the lines that are not among them because they could not be read."""
 
     table: pa.Table
     where: Callable[[int], str]
+    skipped: Skipped
 
 
 class Reader:
     """The events of a folder's files in [start, end) microseconds. An event that was captured twice counts
     once: both lines carry its id and its time, and so lie within an hour's files of each other."""
 
-    def __init__(self, start: int, end: int, skipped: Skipped):
-        self._start, self._end, self._skipped = start, end, skipped
+    def __init__(self, start: int, end: int):
+        self._start, self._end = start, end
         self._seen: list[tuple[int, np.ndarray]] = []  # newest hour and sorted hashes of a chunk's event ids
         self.repeated = 0
 
     def events(self, chunk: Chunk) -> Events:
-        table, places = read_lines(chunk, _LINE, _NEEDED | _OPTIONAL, set(_NEEDED), self._skipped)
+        skipped = Skipped()
+        table, places = read_lines(chunk, _LINE, _NEEDED | _OPTIONAL, set(_NEEDED), skipped)
         time = microseconds(table["time"].combine_chunks())
         table = table.set_column(table.column_names.index("time"), "time", time)
         for index in np.flatnonzero(_bools(time.is_null())):
-            self._skipped.add(places(int(index)), "inferenceTime is not an ISO 8601 time")
+            skipped.add(places(int(index)), "inferenceTime is not an ISO 8601 time")
         moments = fixed(time.fill_null(self._end), np.int64)
         rows = np.flatnonzero((moments >= self._start) & (moments < self._end))
         rows = rows[self._is_new(table["event"].combine_chunks().take(pa.array(rows)), moments[rows])]
         if len(rows) < table.num_rows:
             table = table.take(pa.array(rows))
-        return Events(table, lambda index: places(int(rows[index])))
+        return Events(table, lambda index: places(int(rows[index])), skipped)
 
     def _is_new(self, ids: pa.Array, moments: np.ndarray) -> np.ndarray:
         """bool per event: neither in an earlier chunk nor earlier in this one."""

@@ -3,7 +3,8 @@ joined by the row's id. Bounded memory: `batches` gives a window in pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,10 +20,11 @@ from jobs.monitor.bodies import (
     Layout,
     Parsed,
     answer_layout,
+    complete,
     request_layout,
 )
 from jobs.monitor.buffers import fixed, floats
-from jobs.monitor.capture import Events, Reader, Skipped, chunks
+from jobs.monitor.capture import Chunk, Events, Reader, Skipped, chunks
 from jobs.monitor.encodings import parse_side
 from jobs.monitor.labels import Labels, read_labels
 from jobs.monitor.schema import Schema
@@ -111,11 +113,11 @@ def batches(
     problems.repeated_labels, problems.contradicted_labels = labels.repeated, labels.contradicted
     problems.unusable_labels = labels.unusable
     requests, answers = request_layout(schema), answer_layout(schema)
-    reader = Reader(_microseconds(start), _microseconds(end), problems.skipped)
+    reader = Reader(_microseconds(start), _microseconds(end))
     problems.absent = set(schema.fields)
     is_empty = True
-    for chunk in chunks(capture):
-        events = reader.events(chunk)
+    for events in _ahead(reader.events, chunks(capture)):
+        problems.skipped.extend(events.skipped)
         if events.table.num_rows:
             is_empty = False
             yield _piece(events, labels, schema, requests, answers, problems)
@@ -139,6 +141,19 @@ def join(pieces: list[Window], schema: Schema, problems: Problems) -> Window:
         pa.concat_arrays([piece.label for piece in pieces]),
         problems,
     )
+
+
+def _ahead(work: Callable[[Chunk], Events], pending: Iterable[Chunk]) -> Iterator[Events]:
+    """The work on each chunk, in order; the next one is under way while the caller uses this one."""
+    with ThreadPoolExecutor(1) as thread:
+        running: Future[Events] | None = None
+        for chunk in pending:
+            following = thread.submit(work, chunk)
+            if running:
+                yield running.result()
+            running = following
+        if running:
+            yield running.result()
 
 
 def _piece(
@@ -208,8 +223,6 @@ def _times(table: pa.Table, schema: Schema, requested: np.ndarray) -> np.ndarray
 
 
 def _empty(schema: Schema, requests: Layout, answers: Layout, labels: Labels, problems: Problems) -> Window:
-    from jobs.monitor.bodies import complete
-
     table, replies = complete({}, requests, 0), complete({}, answers, 0)
     none, ids = np.zeros(0, np.int64), pa.array([], pa.string())
     return Window(schema, table, replies, ids, none, none, labels.of(ids), problems)
