@@ -50,6 +50,14 @@ up: setup ## Start the local stack and deploy the template into it; Ctrl-C stops
 test: setup lint ## Lint, then every test
 	$(PY) -m pytest $(ARGS)
 
+.venv-sdk/.done: pyproject.toml uv.lock | .tools/bin/uv
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-sdk $(UV) sync --frozen -q --group sdk
+	@touch $@
+
+.PHONY: test-sdk
+test-sdk: .venv-sdk/.done ## AWS's own SageMaker SDK against the local stack (an environment of 1 GB)
+	.venv-sdk/bin/python -m pytest tests/sdk -W ignore::DeprecationWarning $(ARGS)
+
 .PHONY: lint
 lint: setup ## ruff, cfn-lint (source and translated), the state machines, sam validate
 	$(PY) -m ruff check .
@@ -85,4 +93,4 @@ clean: ## Remove build output and the local stack's state
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	rm -rf .venv .tools
+	rm -rf .venv .venv-sdk .tools

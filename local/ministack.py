@@ -44,6 +44,12 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     ),
     "roles": ("services.iam", "_roles", None),
     "register_session": ("services.sts", "register_session", "(access_key: str, session: dict) -> None"),
+    # S3
+    "encryption_headers": (
+        "services.s3",
+        "_resolve_sse_write_headers",
+        "(headers: dict, bucket_name: str)",
+    ),
     # Lambda
     "execute_function": (
         "services.lambda_svc",

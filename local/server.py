@@ -30,6 +30,7 @@ from local import (
     ministack,
     permissions,
     schedules,
+    storage,
 )  # fmt: skip
 from local.lambdas import Pool
 from local.machine import Machine
@@ -57,6 +58,7 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     schedules.install(host)
     alarms.install(host)
     httpapi.install()
+    storage.install(host.region, account)
     autoscaling.install(host, service)
     ministack.add_service("sagemaker", _sagemaker(service))
     clock.before_move(service.flush_capture)

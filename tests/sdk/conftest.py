@@ -77,12 +77,6 @@ def role(session: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def key(session: Any) -> str:
-    """A KMS key for the archives that the SDK uploads; MiniStack has no `aws/s3` key to take by itself."""
-    return session.boto_session.client("kms").create_key()["KeyMetadata"]["KeyId"]
-
-
-@pytest.fixture(scope="session")
 def image() -> str:
     from sagemaker.core import image_uris
 

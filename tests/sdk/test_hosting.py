@@ -27,7 +27,7 @@ def unique(name: str) -> str:
 
 
 @pytest.fixture
-def model(trained, role, image, session, key):
+def model(trained, role, image, session):
     """Makes a Model of the trained artifact; its script comes from S3, as from the SDK's own uploads."""
     from sagemaker.core import fw_utils
 
@@ -39,7 +39,6 @@ def model(trained, role, image, session, key):
             f"code/{name}",
             "inference.py",
             str(SOURCE),
-            kms_key=key,
         )
         variables = {"SAGEMAKER_PROGRAM": code.script_name, "SAGEMAKER_SUBMIT_DIRECTORY": code.s3_prefix}
         container = ContainerDefinition(
@@ -103,7 +102,7 @@ def test_a_container_that_does_not_answer_fails_the_endpoint(model):
 
 
 def test_a_model_builder_packs_the_script_into_the_model_and_deploys_it(
-    trained, role, image, session, key, monkeypatch
+    trained, role, image, session, monkeypatch
 ):
     monkeypatch.setattr(session_helper, "EP_LOGGER_POLL", 1)  # seconds between two looks; 30 of its own
     builder = ModelBuilder(
@@ -114,7 +113,6 @@ def test_a_model_builder_packs_the_script_into_the_model_and_deploys_it(
         source_code=SourceCode(source_dir=str(SOURCE), entry_script="inference.py"),
         instance_type="ml.m5.large",
     )
-    builder.model_kms_key = key
     built = builder.build(model_name=unique("built"))
     assert built.primary_container.environment["SAGEMAKER_SUBMIT_DIRECTORY"] == "/opt/ml/model/code"
     endpoint = builder.deploy(endpoint_name=built.model_name)
