@@ -13,7 +13,7 @@ NOW = datetime(2013, 3, 1, tzinfo=UTC)
 MODELS = {
     "swift": folders.APPROVED_BY_POLICY,
     "files": folders.TRAINED_ON_NEW_DATA,
-    "careful": folders.ON_SCHEDULE,
+    "careful": folders.BY_CANARY_ON_SCHEDULE,
 }
 
 

@@ -21,7 +21,12 @@ EVERY = 20  # one flight in so many: 2,600 rows of two months
 # What model.yaml says -> what it says for a test.
 APPROVED_BY_POLICY = {"approval: person": "approval: auto"}
 TRAINED_ON_NEW_DATA = {"on: [violation]": "on: [violation, data]"}
-ON_SCHEDULE = {"every: 7d": "every: 1d", "retrain:\n": "retrain:\n  schedule: rate(1 day)\n"}
+BY_CANARY_ON_SCHEDULE = {
+    "serve: {instance: ml.m5.large}": "serve: {instance: ml.m5.large, count: 2}",
+    "strategy: all_at_once": "strategy: canary\n  percent: 50",
+    "every: 7d": "every: 1d",
+    "retrain:\n": "retrain:\n  schedule: rate(1 day)\n",
+}
 THREE_MISTAKES = {"floor: 0.0": "floor: 1.7", "bake: 2m\n": "bake: soon\n", "retrain:\n": "retrian:\n"}
 
 CRASHING = {"train.py": ("    main()\n", '    raise ArithmeticError("the loss is nan at iteration 3")\n')}

@@ -132,8 +132,13 @@ class Site:
             champion["config"],
         )
         rows = folders.new_flights(3)
-        answer = self.predict(model, rows)
-        assert answer["version"] == champion["version"]
+
+        def answered() -> Json | None:
+            answer = self.predict(model, rows)
+            return answer if answer["version"] == champion["version"] else None
+
+        # The API may name the version before for a few seconds.
+        answer = self.wait(f"version {champion['version']} of {model} to answer", answered)
         assert [found["id"] for found in answer["predictions"]] == [row["flight_id"] for row in rows]
         return {"version": champion["version"], "config": champion["config"]}
 

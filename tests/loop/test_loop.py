@@ -1,5 +1,5 @@
-"""The loop on a slice of the example's data, through the code of `make loop`: one flight in four, from the end
-of March to the week of April in which the first model loses its quality."""
+"""The loop on a slice of the example's data, through the code of `make loop`: one flight in four, from the
+last days of March to the week of April in which the first model loses its quality."""
 
 import json
 import shutil

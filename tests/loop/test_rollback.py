@@ -18,7 +18,7 @@ def trained(site: Site, digest: str) -> Json:
 
 def test_a_challenger_that_answers_5xx_is_rolled_back_and_stays_out(site: Site) -> None:
     champion = site.champion("careful")
-    run = trained(site, site.publish("careful", folders.ON_SCHEDULE, folders.ANSWERING_NOTHING))
+    run = trained(site, site.publish("careful", folders.BY_CANARY_ON_SCHEDULE, folders.ANSWERING_NOTHING))
     version = run["version"]
     with site.traffic("careful", folders.new_flights(1)) as traffic:
         site.wait("traffic", lambda: traffic.answers)
@@ -51,7 +51,7 @@ def test_a_challenger_that_answers_5xx_is_rolled_back_and_stays_out(site: Site) 
 def test_an_alarm_after_the_deployment_puts_the_version_before_back(site: Site) -> None:
     champion = site.champion("careful")
     other = {"train.py": "\n# another digest\n"}
-    version = trained(site, site.publish("careful", folders.ON_SCHEDULE, other))["version"]
+    version = trained(site, site.publish("careful", folders.BY_CANARY_ON_SCHEDULE, other))["version"]
     site.approve("careful", version)
     assert site.ended("deploy", ships("careful", version)).ended_in == "ModelDeployed"
     promoted = site.champion("careful")
