@@ -43,12 +43,14 @@ def model(name: str) -> dict[str, Any]:
 
 
 def history(name: str, caller: Caller) -> dict[str, Any]:
-    """A page of what happened, newest first; `next` asks for the page after."""
-    published(name)
+    """A page of what happened, newest first; `next` asks for the page after. A folder that was refused when it
+    was published first has a history, and no specification."""
     limit = _limit(caller.query.get("limit", str(PAGE)))
     after = _position(caller.query.get("next"))
     rows = LEDGER.query(name, "H#", after or "H#~", newest_first=True)
     page = list(islice((row for row in rows if row["sk"] != after), limit + 1))
+    if not page:
+        published(name)
     more = len(page) > limit
     token = base64.urlsafe_b64encode(page[limit - 1]["sk"].encode()).decode() if more else None
     return {"history": [_bare(row) for row in page[:limit]], "next": token}

@@ -249,6 +249,13 @@ def test_history_pages_from_the_newest(ledger):
     assert call("GET", "/models/flights/history", query={"next": "%%%"})[0] == 400
 
 
+def test_a_folder_that_was_refused_at_first_has_a_history(ledger):
+    ledger.append(history("newborn", "2013-04-01T00:00:00Z", "OnboardingRefused", "1", reason="line 3"))
+    status, answer = call("GET", "/models/newborn/history")
+    assert (status, [row["reason"] for row in answer["history"]]) == (200, ["line 3"])
+    assert call("GET", "/models/nobody/history")[0] == 404
+
+
 def test_a_person_asks_for_a_training(monkeypatch):
     sent = []
 
