@@ -18,7 +18,7 @@ from jobs.monitor import buffers
 from jobs.monitor.blocks import BINS, CATEGORIES, Blocks, Cut, Edges
 from jobs.monitor.columns import Column, NumberColumn, RowHash, StringColumn, column_of
 from jobs.monitor.hashing import finish
-from jobs.monitor.scan import BATCH, sample
+from jobs.monitor.scan import BATCH, learnable
 from jobs.monitor.schema import Schema
 from jobs.monitor.sketch import Distinct
 
@@ -131,15 +131,17 @@ def profile(
     """One pass over the batches, two threads. Columns that the schema does not name are only counted.
 
     Blocks need the schema's time column and `block`. They are counted on `edges`; where none are given, on
-    those of a sample, for which `batches` must be something that can be read twice (a Scan, a table, a list).
-    Raises JobError otherwise.
+    those of a sample, for which `batches` should be something that can be read twice (a Scan, a table, a
+    list). Raises JobError where it is not, and too large to be kept.
     """
+    source = batches
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
     blocks = None
     if block and schema.time:
         if edges is None:
-            edges = Edges.of(profile(sample(batches), schema, block=None), bins, categories)
+            batches, some = learnable(batches)
+            edges = Edges.of(profile(some, schema, block=None), bins, categories)
         blocks = Blocks(edges, round(block.total_seconds() * 1e6))
     made = Profile(schema, blocks)
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -150,7 +152,7 @@ def profile(
             hashes = RowHash(len(batch))
             pending = _start(made, batch, hashes, pool)
         _finish(made, pending, hashes)
-    for name, rows in getattr(batches, "extra", {}).items():
+    for name, rows in getattr(source, "extra", {}).items():
         made.extra[name] = made.extra.get(name, 0) + rows
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from jobs.monitor.schema import Schema
 
 BATCH = 1 << 17
 SAMPLED = 1 << 17  # rows from which bins are learned
+SAMPLED_GROUPS = 16  # row groups that they are taken from
+HELD = 160 << 20  # bytes that are kept rather than read twice
+HELD_ROWS = 1 << 20
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".arrows")
 READ_BUFFER = 1 << 20
 
@@ -45,25 +49,23 @@ class Scan:
                     fields.setdefault(field.name, field)
         return pa.schema(list(fields.values()))
 
-    def sample(self, rows: int = SAMPLED) -> Iterator[pa.RecordBatch]:
-        """About `rows` rows from all over the files (their row groups, for Parquet)."""
-        groups = [
-            (path, group, pq.ParquetFile(path).metadata.row_group(group).num_rows)
-            for path in self.files
-            if path.suffix == ".parquet"
-            for group in range(_row_groups(path))
-        ]
-        if not groups or len(groups) < len(self.files):
-            yield from sample(list(_first(iter(self), rows)), rows)
+    def rows(self) -> int | None:
+        """How many there are, where the files say so without being read: Parquet's do."""
+        if any(path.suffix != ".parquet" for path in self.files):
+            return None
+        return sum(_metadata(path).num_rows for path in self.files)
+
+    def sample(self) -> Iterator[pa.RecordBatch]:
+        """About SAMPLED rows from all over the files: the first ones of row groups of Parquet files, of the
+        whole otherwise."""
+        if self.rows() is None:
+            yield from _first(iter(self), SAMPLED)
             return
-        total = sum(count for _, _, count in groups)
-        share = min(1.0, rows / max(total, 1))
-        wanted = max(1, round(len(groups) * max(share, min(1.0, 8 / len(groups)))))
-        chosen = [groups[index * len(groups) // wanted] for index in range(wanted)]
-        for path, group, count in chosen:
+        groups = [(path, group) for path in self.files for group in range(_metadata(path).num_row_groups)]
+        wanted = min(len(groups), SAMPLED_GROUPS)
+        for path, group in (groups[index * len(groups) // wanted] for index in range(wanted)):
             with _named(path):
-                most = min(count, -(-rows // wanted))
-                yield from _first(self._parquet(path, [group], most), most)
+                yield from _first(self._parquet(path, [group], SAMPLED // wanted), SAMPLED // wanted)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
         if path.suffix == ".parquet":
@@ -176,35 +178,49 @@ def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
     return Scan(files, schema)
 
 
-def sample(batches: Any, rows: int = SAMPLED) -> Iterable[pa.RecordBatch]:
-    """About `rows` rows from all over what can be read twice. Raises JobError for an iterator."""
+def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]]:
+    """(the batches; about SAMPLED rows of them, to learn bins from). What fits into HELD bytes is read once
+    and kept; more is read a second time.
+
+    Raises JobError where there is more, and it is an iterator, which can be read but once.
+    """
+    if isinstance(batches, Scan) and (batches.rows() or 0) > HELD_ROWS:
+        return batches, batches.sample()
+    kept, size = [], 0
+    for batch in batches:
+        kept.append(batch)
+        size += batch.nbytes
+        if size > HELD:
+            break
+    else:
+        share = SAMPLED / max(sum(len(batch) for batch in kept), SAMPLED)
+        return kept, [batch.slice(0, round(len(batch) * share)) for batch in kept]
     if isinstance(batches, Scan):
-        return batches.sample(rows)
+        return batches, batches.sample()
     if iter(batches) is batches:
-        raise JobError("bins are learned from a sample: an iterator that is read once needs `edges`")
+        raise JobError(
+            "too much data to learn bins from in one reading: give `edges`, or something to read twice"
+        )
     batches = list(batches)
-    total = sum(len(batch) for batch in batches)
-    if total <= rows:
-        return batches
-    share = rows / total
-    return [batch.slice(0, max(1, int(len(batch) * share))) for batch in batches if len(batch)]
+    share = SAMPLED / sum(len(batch) for batch in batches)
+    return batches, [batch.slice(0, math.ceil(len(batch) * share)) for batch in batches]
 
 
 def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        if rows <= 0:
-            return
         yield batch.slice(0, rows)
         rows -= len(batch)
+        if rows <= 0:
+            return
 
 
 def _is_dictionary_worth(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _row_groups(path: Path) -> int:
+def _metadata(path: Path) -> pq.FileMetaData:
     with _named(path):
-        return pq.ParquetFile(path).metadata.num_row_groups
+        return pq.read_metadata(path)
 
 
 def _schema_of(path: Path) -> pa.Schema:
@@ -213,7 +229,8 @@ def _schema_of(path: Path) -> pa.Schema:
     if path.suffix == ".csv":
         from pyarrow import csv
 
-        with csv.open_csv(path) as reader:
+        tolerant = csv.ParseOptions(invalid_row_handler=lambda row: "skip", newlines_in_values=True)
+        with csv.open_csv(path, parse_options=tolerant) as reader:
             return reader.schema
     with pa.memory_map(str(path)) as source:
         return _ipc(path, source).schema
@@ -244,11 +261,3 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise JobError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-__all__ = [
-    "BATCH",
-    "Scan",
-    "sample",
-    "scan",
-]

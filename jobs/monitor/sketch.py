@@ -16,8 +16,9 @@ from jobs.monitor.hashing import splitmix
 __all__ = ["Counts", "Distinct", "Quantiles"]
 
 K = 4096
-FANOUT = 8  # a level holds FANOUT * K values before one in FANOUT of them moves up
+FANOUT = 4  # a level holds FANOUT * K values before one in FANOUT of them moves up
 MERGED = 4  # levels of a merged sketch may hold so many times more: a merge of few shards only collects
+MANY = 1000  # points from which on they are merged, not searched
 DOUBT = 1e-6  # probability with which any rank is further off than `epsilon`
 
 
@@ -87,7 +88,7 @@ class Quantiles:
         values, ranks = self.items()
         if not self.n:
             return np.full(np.shape(x), np.nan)
-        below = np.searchsorted(values, x, "right")
+        below = _ranks(values, np.asarray(x, float))
         return np.where(below > 0, ranks[np.maximum(below, 1) - 1], 0) / self.n
 
     def quantile(self, q: np.ndarray | float) -> np.ndarray:
@@ -203,6 +204,18 @@ class Quantiles:
                 self._levels[height] = []
                 self._lift(height, values, int(math.log2(len(values) / self.k)))
             height += 1
+
+
+def _ranks(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """How many of the ascending values are at most x. Merging two long sorted runs is several times faster
+    than as many binary searches."""
+    if x.size < MANY:
+        return np.searchsorted(values, x, "right")
+    order = np.argsort(np.concatenate((values, x)), kind="stable")  # a value goes before an equal x
+    asked = order >= len(values)
+    below = np.empty(x.size, np.int64)
+    below[order[asked] - len(values)] = np.cumsum(~asked)[asked]
+    return below
 
 
 def _level(sketch: Quantiles, height: int) -> list[np.ndarray]:

@@ -45,12 +45,12 @@ def table(rows: int, seed: int = 0, days: int = 5, **columns) -> pa.Table:
 
 
 def test_counts_what_the_table_holds():
-    data = table(20_000)
+    data = table(10_000)
     made = profile(data, schema())
     size, count, place, open_ = (made.columns[name] for name in ("size", "count", "place", "open"))
     values = np.array([value for value in data["size"].to_pylist() if value is not None])
-    assert made.rows == 20_000
-    assert (size.rows, size.missing, size.n) == (20_000, data["size"].null_count, len(values))
+    assert made.rows == 10_000
+    assert (size.rows, size.missing, size.n) == (10_000, data["size"].null_count, len(values))
     assert size.mean == pytest.approx(values.mean())
     assert size.std == pytest.approx(values.std())
     assert size.sum == pytest.approx(values.sum())
@@ -281,6 +281,10 @@ def test_rare_categories_share_a_bin_and_listed_ones_keep_theirs():
     assert Edges.from_dict(edges.as_dict()) == edges
 
 
-def test_an_iterator_cannot_be_read_twice():
+def test_an_iterator_is_kept_where_it_is_small_and_refused_where_it_is_not(monkeypatch):
+    data = table(5000)
+    same(profile(iter(data.to_batches()), schema()), profile(data, schema()))
+    monkeypatch.setattr("jobs.monitor.scan.HELD", 1000)
+    assert profile(data.to_batches(1000), schema()).rows == 5000, "a list is read twice"
     with pytest.raises(JobError, match="edges"):
-        profile(iter(table(10).to_batches()), schema())
+        profile(iter(data.to_batches(1000)), schema())

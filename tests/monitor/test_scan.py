@@ -1,0 +1,128 @@
+"""Data files: the same profile from Parquet, CSV and Arrow; broken ones named; shards by file."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv, feather
+
+from jobs.contract import JobError
+from jobs.monitor.profile import profile
+from jobs.monitor.scan import scan
+from jobs.monitor.schema import Field, Schema
+from jobs.monitor.shards import merge_files, profile_files
+from jobs.spec import Feature, Spec
+from tests.monitor.test_profile import same, schema, table
+
+
+def write(folder, data: pa.Table) -> dict:
+    paths = {kind: folder / f"data.{kind}" for kind in ("parquet", "csv", "feather", "arrow", "arrows")}
+    pq.write_table(data, paths["parquet"], row_group_size=700)
+    csv.write_csv(data, paths["csv"])
+    feather.write_feather(data, str(paths["feather"]))
+    with pa.ipc.new_file(paths["arrow"], data.schema) as file:
+        file.write_table(data)
+    with pa.ipc.new_stream(paths["arrows"], data.schema) as stream:
+        stream.write_table(data)
+    return paths
+
+
+def test_every_kind_of_file_gives_the_same_profile(tmp_path):
+    data = table(5000).append_column("note", pa.array(["x"] * 5000))
+    edges = profile(data, schema()).blocks.edges
+    expected = profile(data, schema(), edges)
+    for kind, path in write(tmp_path, data).items():
+        made = profile(scan(path, schema()), schema(), edges)
+        made.extra = {"note": 5000} if kind == "csv" else made.extra  # whose rows are not known beforehand
+        same(expected, made)
+
+
+def test_files_of_a_folder_are_one_table(tmp_path):
+    data = table(3000)
+    for index in range(3):
+        pq.write_table(data.slice(1000 * index, 1000), tmp_path / f"{index}.parquet")
+    edges = profile(data, schema()).blocks.edges
+    same(profile(data, schema(), edges), profile(scan(tmp_path, schema()), schema(), edges))
+
+
+def test_bins_are_learned_from_all_over_a_large_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr("jobs.monitor.scan.HELD_ROWS", 100)
+    data = table(20_000, days=20).sort_by("at")
+    pq.write_table(data, tmp_path / "data.parquet", row_group_size=1000)
+    made = profile(scan(tmp_path, schema()), schema())
+    shares = made.blocks.total("size") / made.columns["size"].n
+    assert made.rows == 20_000
+    assert shares.max() < 0.05
+
+
+def test_csv_with_cells_of_another_type_counts_them(tmp_path):
+    rows = [f"{index}.5,{index},a,true,2024-01-01T00:00:00Z" for index in range(300)]
+    rows[100] = "much,1,a,true,2024-01-01T00:00:00Z"
+    rows[200] = "too,many,cells,in,this,row"
+    (tmp_path / "data.csv").write_text("\n".join(["size,count,place,open,at", *rows]) + "\n")
+    source = scan(tmp_path, schema())
+    made = profile(source, schema())
+    assert (made.rows, made.columns["size"].mistyped, made.columns["count"].mistyped) == (299, 1, 0)
+    assert source.skipped == {str(tmp_path / "data.csv"): 1}
+    assert made.columns["open"].counts.as_dict() == {"true": 299}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bad.parquet", b"PAR1 nonsense"),
+        ("bad.arrow", b"nonsense"),
+        ("empty.csv", b""),
+        ("empty.parquet", b""),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(JobError, match=name.replace(".", r"\.")):
+        profile(scan(tmp_path, schema()), schema())
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    with pytest.raises(JobError, match=r"no \.parquet"):
+        scan(tmp_path)
+    with pytest.raises(JobError, match="neither"):
+        scan(tmp_path / "missing.parquet")
+
+
+def test_shards_by_file_merge_to_the_profile_of_all(tmp_path):
+    data = table(4000)
+    pq.write_table(data, tmp_path / "train.parquet")
+    baseline = tmp_path / "baseline.npz"
+    profile_files([tmp_path / "train.parquet"], baseline, schema())
+    (tmp_path / "shards").mkdir()
+    for index in range(4):
+        part = tmp_path / f"part{index}.parquet"
+        pq.write_table(data.slice(1000 * index, 1000), part)
+        profile_files([part], tmp_path / "shards" / f"{index}.npz", baseline=baseline)
+    merged = merge_files([tmp_path / "shards"], tmp_path / "merged.npz")
+    same(profile_files([tmp_path / "train.parquet"], tmp_path / "whole.npz", baseline=baseline), merged)
+    profile_files([tmp_path / "part0.parquet"], tmp_path / "shards" / "4.npz", time="at")
+    with pytest.raises(JobError, match=r"4\.npz"):
+        merge_files([tmp_path / "shards"], tmp_path / "merged.npz")
+    with pytest.raises(JobError, match="no profiles"):
+        merge_files([], tmp_path / "merged.npz")
+
+
+def test_a_schema_is_read_from_model_yaml_or_from_the_data():
+    feature = Feature("flag", "boolean", values=(True, False), nullable=True)
+    spec = Spec("m", "regression", "y", "key", "at", {"flag": feature}, "serve.py", protected=("flag",))
+    made = Schema.of(spec)
+    assert made.fields["flag"] == Field("flag", "boolean", True, values=("true", "false"))
+    assert Schema.from_dict(made.as_dict()) == made
+    inferred = Schema.infer(table(1).schema, time="at")
+    assert {name: field.type for name, field in inferred.fields.items()} == {
+        "size": "number",
+        "count": "integer",
+        "place": "string",
+        "open": "boolean",
+    }
+    with pytest.raises(JobError, match="when"):
+        Schema.infer(table(1).schema, time="when")
+    with pytest.raises(JobError, match="schema"):
+        Schema.from_dict({"fields": {"a": {"kind": "number"}}})
