@@ -15,10 +15,10 @@ from jobs.contract import JobError
 from jobs.monitor.schema import Schema
 
 BATCH = 1 << 17
-SAMPLED = 1 << 17  # rows from which bins are learned
-SAMPLED_GROUPS = 16  # row groups that they are taken from
-HELD = 160 << 20  # bytes that are kept rather than read twice
-HELD_ROWS = 1 << 20
+SAMPLED = 1 << 17  # about so many rows are what bins are learned from
+SAMPLED_GROUPS = 16  # row groups that they are taken from, at most
+FEW_GROUPS = 4  # fewer are read as a whole
+HELD = 64 << 20  # bytes that are kept of what can be read but once
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".arrows")
 READ_BUFFER = 1 << 20
 
@@ -49,23 +49,29 @@ class Scan:
                     fields.setdefault(field.name, field)
         return pa.schema(list(fields.values()))
 
-    def rows(self) -> int | None:
-        """How many there are, where the files say so without being read: Parquet's do."""
-        if any(path.suffix != ".parquet" for path in self.files):
-            return None
-        return sum(_metadata(path).num_rows for path in self.files)
-
     def sample(self) -> Iterator[pa.RecordBatch]:
-        """About SAMPLED rows from all over the files: the first ones of row groups of Parquet files, of the
-        whole otherwise."""
-        if self.rows() is None:
-            yield from _first(iter(self), SAMPLED)
+        """About SAMPLED rows from all over the files: the first ones of row groups, where Parquet has
+        several, or of every batch."""
+        parquet = all(path.suffix == ".parquet" for path in self.files)
+        groups = (
+            [(path, group) for path in self.files for group in range(_row_groups(path))] if parquet else []
+        )
+        if len(groups) < FEW_GROUPS:
+            yield from self._thinned()
             return
-        groups = [(path, group) for path in self.files for group in range(_metadata(path).num_row_groups)]
         wanted = min(len(groups), SAMPLED_GROUPS)
+        most = SAMPLED // wanted
         for path, group in (groups[index * len(groups) // wanted] for index in range(wanted)):
             with _named(path):
-                yield from _first(self._parquet(path, [group], SAMPLED // wanted), SAMPLED // wanted)
+                yield from _first(self._parquet(path, [group], most), most)
+
+    def _thinned(self) -> Iterator[pa.RecordBatch]:
+        """Every batch's first rows: all of a small table, fewer of each batch the more there are."""
+        left = SAMPLED
+        for batch in self:
+            most = max(left // 8, SAMPLED // 64)
+            yield batch.slice(0, most)
+            left -= most
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
         if path.suffix == ".parquet":
@@ -179,31 +185,26 @@ def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
 
 
 def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]]:
-    """(the batches; about SAMPLED rows of them, to learn bins from). What fits into HELD bytes is read once
-    and kept; more is read a second time.
-
-    Raises JobError where there is more, and it is an iterator, which can be read but once.
-    """
-    if isinstance(batches, Scan) and (batches.rows() or 0) > HELD_ROWS:
-        return batches, batches.sample()
-    kept, size = [], 0
-    for batch in batches:
-        kept.append(batch)
-        size += batch.nbytes
-        if size > HELD:
-            break
-    else:
-        share = SAMPLED / max(sum(len(batch) for batch in kept), SAMPLED)
-        return kept, [batch.slice(0, round(len(batch) * share)) for batch in kept]
+    """(the batches; some rows of them, to learn bins from). What can be read but once is kept, up to HELD
+    bytes; raises JobError beyond."""
     if isinstance(batches, Scan):
         return batches, batches.sample()
     if iter(batches) is batches:
-        raise JobError(
-            "too much data to learn bins from in one reading: give `edges`, or something to read twice"
-        )
+        batches = _held(batches)
     batches = list(batches)
-    share = SAMPLED / sum(len(batch) for batch in batches)
+    share = SAMPLED / max(sum(len(batch) for batch in batches), SAMPLED)
     return batches, [batch.slice(0, math.ceil(len(batch) * share)) for batch in batches]
+
+
+def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    size = 0
+    for batch in batches:
+        size += batch.nbytes
+        if size > HELD:
+            raise JobError(
+                "bins are learned before anything is counted: give `edges`, or what can be read twice"
+            )
+        yield batch
 
 
 def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -218,9 +219,9 @@ def _is_dictionary_worth(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _metadata(path: Path) -> pq.FileMetaData:
+def _row_groups(path: Path) -> int:
     with _named(path):
-        return pq.read_metadata(path)
+        return pq.read_metadata(path).num_row_groups
 
 
 def _schema_of(path: Path) -> pa.Schema:

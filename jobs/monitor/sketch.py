@@ -13,7 +13,7 @@ from jobs.monitor.counts import Counts
 from jobs.monitor.distinct import Distinct
 from jobs.monitor.hashing import splitmix
 
-__all__ = ["Counts", "Distinct", "Quantiles"]
+__all__ = ["Counts", "Distinct", "Quantiles", "paired"]
 
 K = 4096
 FANOUT = 4  # a level holds FANOUT * K values before one in FANOUT of them moves up
@@ -204,6 +204,21 @@ class Quantiles:
                 self._levels[height] = []
                 self._lift(height, values, int(math.log2(len(values) / self.k)))
             height += 1
+
+
+def paired(one: Quantiles, other: Quantiles) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(every kept value of both, ascending and distinct; the distribution function of each at them), in one
+    merge. Both must have rows."""
+    (first, ranks), (second, others) = one.items(), other.items()
+    points = np.concatenate((first, second))
+    order = np.argsort(points, kind="stable")  # two sorted runs: a merge
+    points = points[order]
+    last = np.flatnonzero(np.concatenate((points[1:] != points[:-1], [True])))
+    steps = np.diff(ranks, prepend=0), np.diff(others, prepend=0)
+    none = np.zeros(len(first), np.int64), np.zeros(len(second), np.int64)
+    rises = np.concatenate((steps[0], none[1])), np.concatenate((none[0], steps[1]))
+    heights = [np.cumsum(rise[order])[last] / n for rise, n in zip(rises, (one.n, other.n), strict=True)]
+    return points[last], heights[0], heights[1]
 
 
 def _ranks(values: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def test_files_of_a_folder_are_one_table(tmp_path):
 
 
 def test_bins_are_learned_from_all_over_a_large_scan(tmp_path, monkeypatch):
-    monkeypatch.setattr("jobs.monitor.scan.HELD_ROWS", 100)
+    monkeypatch.setattr("jobs.monitor.scan.SAMPLED", 4000)
     data = table(20_000, days=20).sort_by("at")
     pq.write_table(data, tmp_path / "data.parquet", row_group_size=1000)
     made = profile(scan(tmp_path, schema()), schema())

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.monitor.hashing import finish, hash_text, multiplier, spread
-from jobs.monitor.sketch import Counts, Distinct, Quantiles
+from jobs.monitor.sketch import Counts, Distinct, Quantiles, paired
 
 SHAPES = ("normal", "lognormal", "integers", "ascending", "constant", "two")
 seeds = st.integers(0, 2**32 - 1)
@@ -99,6 +99,16 @@ def test_small_windows_are_exact():
     assert made.epsilon == 0.0
     grid = np.linspace(0.001, 0.999, 99)
     assert made.quantile(grid).tolist() == np.quantile(values, grid, method="inverted_cdf").tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SHAPES), seeds, st.integers(1, 20_000), st.integers(1, 20_000))
+def test_two_sketches_are_read_at_the_same_points(shape, seed, size, other):
+    one, two = sketch(values_of(shape, seed, size)), sketch(values_of("integers", seed + 1, other))
+    points, first, second = paired(one, two)
+    assert (np.diff(points) > 0).all()
+    assert first.tolist() == one.cdf(points).tolist()
+    assert second.tolist() == two.cdf(points).tolist()
 
 
 def test_an_empty_sketch_says_nothing():
