@@ -37,6 +37,10 @@ BESIDES = {
     "sagemaker:DescribeModelPackage",  # CreateModel reads the package that it is made from
     "cloudwatch:TagResource",  # PutMetricAlarm with Tags
     "iam:CreateServiceLinkedRole",  # the first scalable target of an account
+    # Application Auto Scaling asks its caller for what it will do itself (its guide's identity-based policies).
+    "sagemaker:DescribeEndpointConfig",
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+    "cloudwatch:DescribeAlarms",
     "kms:Decrypt",  # the topic's key
     "kms:GenerateDataKey",
 }
