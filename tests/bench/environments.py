@@ -15,7 +15,7 @@ FOLDER = ROOT / ".tools" / "bench"
 
 PACKAGES = {
     "evidently": ["evidently==0.7.23", "pandas<3", "pyarrow"],
-    "whylogs": ["whylogs==1.6.4", "pandas<3", "numpy<2", "pyarrow"],
+    "whylogs": ["whylogs==1.6.4", "pandas<3", "numpy<2", "pyarrow==18.1.0"],
     "polars": ["polars==1.35.2", "pyarrow"],
     "river": ["river==0.22.0", "numpy"],
     "smclarify": ["smclarify==0.5", "pandas<2", "numpy<2", "setuptools"],

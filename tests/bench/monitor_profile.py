@@ -1,5 +1,5 @@
-"""Profiling: a million rows beside Evidently and whylogs, ten million beside reading and sorting them, memory up
-to fifty million."""
+"""Profiling: a million rows beside Evidently and whylogs, ten million beside reading and sorting them, memory
+up to fifty million."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ for name in sys.argv[1:]:
     print(whylogs.log(pd.read_parquet(name)).profile().view().to_pandas().shape)
 """
 
-# The least that an answer with quantiles needs: every value read, every number sorted. A batch at a time, which
-# is faster than whole columns.
+# The least that an answer with quantiles needs: every value read, every number sorted. A batch at a time,
+# which is faster than whole columns.
 FLOOR = """
 import sys
 import numpy as np
