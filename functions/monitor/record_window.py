@@ -7,7 +7,7 @@ IAM: s3:GetObject on monitor/*; dynamodb:GetItem, PutItem on the table.
 import json
 from typing import Any
 
-from evergreen import artifacts, decisions, names, settings
+from evergreen import artifacts, findings, names, settings
 from evergreen.ledger import Ledger, history, put
 from evergreen.telemetry import emit, logger
 
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def record(plan: dict[str, Any], analysis: dict[str, Any], execution: str) -> dict[str, Any]:
     """Write the window down, once. `signal` tells one finding from another: the same window analysed again,
     with labels that came late, is a new signal where it finds something new."""
-    violations = decisions.first_things_first(analysis["violations"])
+    violations = findings.first_things_first(analysis["violations"])
     found = sorted({(v["feature_name"], v["constraint_check_type"]) for v in violations})
     key = plan["key"]
     result = {

@@ -1,15 +1,15 @@
-"""State AssessSignal: cool-down, budget, rows, repetition; the decision is in the ledger before anything is
-done.
+"""State AssessSignal: weighs what a monitor or an alarm says; the decision is in the ledger before anything
+is done.
 
 Environment: TABLE, PREFIX.
 IAM: dynamodb:GetItem, Query, PutItem on the table; states:DescribeExecution on the executions of the train,
 deploy and respond machines (whether the holder of a lock is alive).
 """
 
-from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from evergreen import decisions, names, settings, signals, times
+from evergreen import decisions, names, settings, signals, trainings
 from evergreen import ledger as records
 from evergreen.decisions import Answer, Situation
 from evergreen.errors import AwsConflict, AwsUnavailable
@@ -23,6 +23,10 @@ LEDGER = Ledger(settings.required("TABLE"))
 # Longer than the machine may run (12 h).
 LOCK_SECONDS = 13 * 3600
 TRIES = 5
+# Windows that a decision looks back on: two years of weeks, or eight days of hours.
+WINDOWS = 200
+# Ailments that a person was told of and that are remembered; the oldest are forgotten first.
+TOLD = 100
 
 
 @logger.inject_lambda_context
@@ -62,13 +66,14 @@ def decide(event: dict[str, Any], job: dict[str, Any] | None, execution: str) ->
 
 
 def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
-    """One judgement and its record; None where the ledger changed under it. Signals of a model are judged one
-    after the other (`RESPONSE` counts them): two at once must not both find the budget unspent."""
+    """One judgement and its record; None where the ledger changed under it. What spends or tells is decided
+    one after the other: two at once must not both find the budget unspent."""
     model = reading.model
-    count = (LEDGER.get(model, "RESPONSE") or {}).get("sequence", 0)
+    sequence = trainings.sequence(LEDGER, model)
+    response = LEDGER.get(model, "RESPONSE") or {"sequence": 0, "told": {}}
     champion = LEDGER.get(model, "CHAMPION")
     spec = LEDGER.need_spec(model)["spec"]
-    answer = decisions.assess(reading.signal, spec, situation(reading, spec, champion))
+    answer = decisions.assess(reading.signal, spec, situation(reading, spec, champion, response["told"]))
     decision = {
         "action": answer.action,
         "reason": answer.reason,
@@ -77,22 +82,13 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
         "message": message(reading, answer),
         "rollback": back_to(champion) if champion and answer.action == "rollback" else None,
     }
-    writes = [
-        put(
-            model,
-            f"DECISION#{reading.id}",
-            {"execution": execution, "decision": decision, "at": reading.cause.at},
-            records.ABSENT,
-        ),
-        put(
-            model,
-            "RESPONSE",
-            {"sequence": count + 1},
-            f"{records.ABSENT} OR #sequence = :sequence",
-            sequence=count,
-        ),
-        *reading.writes,
-    ]
+    item = {"execution": execution, "decision": decision, "at": reading.cause.at}
+    writes = [put(model, f"DECISION#{reading.id}", item, records.ABSENT), *reading.writes]
+    if answer.action == "retrain":
+        asked = trainings.record(model, reading.cause, "Asked", spec["train"], answer.treats)
+        writes += [trainings.next_in_line(model, sequence), asked]
+    if answer.tells:
+        writes.append(telling(reading, answer, response))
     if decision["rollback"]:
         going = decision["rollback"]["deployment"]
         # It is free or its holder is dead: otherwise the answer would have been another.
@@ -108,6 +104,19 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
             known["decision"] if known["execution"] == execution else leave_again(reading, known, execution)
         )
     return decision
+
+
+def telling(reading: Reading, answer: Answer, response: dict[str, Any]) -> Write:
+    """What a person is told now, beside what was told before."""
+    told = response["told"] | dict.fromkeys(sorted(answer.tells), reading.cause.at)
+    newest = dict(sorted(told.items(), key=lambda item: item[1])[-TOLD:])
+    return put(
+        reading.model,
+        "RESPONSE",
+        {"sequence": response["sequence"] + 1, "told": newest},
+        f"{records.ABSENT} OR #sequence = :sequence",
+        sequence=response["sequence"],
+    )
 
 
 def leave_again(reading: Reading, known: dict[str, Any], execution: str) -> dict[str, Any]:
@@ -133,15 +142,19 @@ def assessed(reading: Reading, answer: Answer, execution: str) -> Write:
     )
 
 
-def situation(reading: Reading, spec: dict[str, Any], champion: dict[str, Any] | None) -> Situation:
+def situation(
+    reading: Reading, spec: dict[str, Any], champion: dict[str, Any] | None, told: dict[str, str]
+) -> Situation:
     """What the ledger knows, as decisions need it."""
     model = reading.model
+    before = trainings.read(LEDGER, model, reading.signal.at, spec["retrain"]["cool_down"])
     return Situation(
         champion=champion,
-        trainings=trainings(reading, spec["retrain"]["cool_down"]),
+        trainings=before,
+        windows=windows(reading) if reading.window else (),
         running=alive(model, "train", "run"),
-        violated_before=violated_before(reading, champion) if champion else 0,
         deploying=alive(model, "deploy", "deployment"),
+        told=told,
     )
 
 
@@ -151,29 +164,11 @@ def alive(model: str, lock: str, what: str) -> str:
     return holder[what] if holder and records.is_running(holder["owner"]) else ""
 
 
-def trainings(reading: Reading, cool_down: float) -> list[datetime]:
-    """When runs were admitted or asked for, from before the signal on: late signals are judged with what is
-    known now. A request and its run have one cause and count once."""
-    since = reading.signal.at - max(timedelta(days=1), times.seconds(cool_down))
-    found = {}
-    for row in LEDGER.query(reading.model, f"H#{times.iso(since)}", "H#~"):
-        asked = row["kind"] == "SignalAssessed" and row["action"] == "retrain"
-        if row["kind"] == "RunAdmitted" or asked:
-            found[row["cause"]["kind"], row["cause"]["id"]] = times.parse(row["at"])
-    return list(found.values())
-
-
-def violated_before(reading: Reading, champion: dict[str, Any]) -> int:
-    """Windows right before this one that had violations, of the model now in service. A window about which
-    there was nothing to say neither breaks nor lengthens the row."""
-    count = 0
-    for window in LEDGER.query(reading.model, "WINDOW#", f"WINDOW#{reading.window}", newest_first=True):
-        if window["sk"] == f"WINDOW#{reading.window}" or window["status"] != "Completed":
-            continue
-        if not window["violations"] or window["version"] != champion["version"]:
-            break
-        count += 1
-    return count
+def windows(reading: Reading) -> list[dict[str, Any]]:
+    """The newest windows, later ones than the signal's too: a late signal may be of something that has
+    passed."""
+    found = LEDGER.query(reading.model, "WINDOW#", newest_first=True)
+    return [window for window in islice(found, WINDOWS) if window["status"] == "Completed"]
 
 
 def back_to(champion: dict[str, Any]) -> dict[str, Any]:

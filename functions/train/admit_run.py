@@ -5,13 +5,13 @@ IAM: dynamodb:GetItem, Query, PutItem on the table;
 states:DescribeExecution on the executions of the train machine (a dead holder's lock is taken over).
 """
 
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
-from evergreen import decisions, events, names, settings, times
+from evergreen import decisions, events, names, settings, times, trainings
 from evergreen import ledger as records
-from evergreen.errors import AwsConflict
-from evergreen.ledger import Ledger, acquire, history, put
+from evergreen.errors import AwsConflict, AwsUnavailable
+from evergreen.ledger import Ledger, Write, acquire, history, put
 from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
@@ -20,6 +20,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 # Longer than the machine may run (25 h).
 LOCK_SECONDS = 26 * 3600
+TRIES = 5
 
 
 @logger.inject_lambda_context
@@ -42,16 +43,38 @@ def admit(event: dict[str, Any], execution: str) -> dict[str, Any]:
     published = LEDGER.spec(model)
     if not published:
         return drop(model, run, cause, execution, f"no model {model} is onboarded")
-    retrain = published["spec"]["retrain"]
-    at = times.parse(cause.at)
-    refusal = decisions.may_train(cause.kind, retrain, at, trainings(model, at, retrain["cool_down"]))
+    for _ in range(TRIES):
+        answer = attempt(model, run, cause, published, execution)
+        if answer:
+            return answer
+    raise AwsUnavailable(f"other trainings of {model} are being asked for at the same time")
+
+
+def attempt(
+    model: str, run: str, cause: events.Cause, published: dict[str, Any], execution: str
+) -> dict[str, Any] | None:
+    """One judgement and its record; None where another training was written down meanwhile."""
+    spec, at = published["spec"], times.parse(cause.at)
+    sequence = trainings.sequence(LEDGER, model)
+    before = trainings.read(LEDGER, model, at, spec["retrain"]["cool_down"])
+    refusal = decisions.may_train(cause.kind, spec, at, before, run)
+    treats = next((training.treats for training in before if training.run == run), frozenset())
     if refusal:
-        return drop(model, run, cause, execution, refusal)
-    return start(plan_of(model, run, cause, published), cause, execution)
+        dropped = trainings.record(model, cause, "Dropped", spec["train"], treats)
+        return drop(model, run, cause, execution, refusal, dropped)
+    admitted = trainings.record(model, cause, "Admitted", spec["train"], treats)
+    return start(plan_of(model, run, cause, published), cause, execution, sequence, admitted)
 
 
-def start(plan: dict[str, Any], cause: events.Cause, execution: str, dead: str = "") -> dict[str, Any]:
-    """Lock, run and history in one transaction; a lock whose holder is `dead` is taken over."""
+def start(
+    plan: dict[str, Any],
+    cause: events.Cause,
+    execution: str,
+    sequence: int,
+    admitted: Write,
+    dead: str = "",
+) -> dict[str, Any] | None:
+    """Lock, run, training and history in one transaction; a lock whose holder is `dead` is taken over."""
     model, run = plan["model"], plan["run"]
     record = {
         "run": run,
@@ -74,41 +97,42 @@ def start(plan: dict[str, Any], cause: events.Cause, execution: str, dead: str =
         digest=plan["digest"],
     )
     lock = acquire(model, "train", execution, LOCK_SECONDS, dead, run=run)
+    in_line = trainings.next_in_line(model, sequence)
     try:
-        LEDGER.commit(row, put(model, f"RUN#{run}", record, records.ABSENT), lock)
+        LEDGER.commit(row, put(model, f"RUN#{run}", record, records.ABSENT), lock, in_line, admitted)
         return plan
     except AwsConflict as conflict:
         if conflict.failed & {0, 1}:  # another delivery of the same event was quicker
             return drop(model, run, cause, execution, f"{cause.key} was answered already, by run {run}")
+        if 2 not in conflict.failed:  # what was read of other trainings is out of date
+            return None
     holder = LEDGER.holder(model, "train")
     if holder is None or (holder["owner"] != dead and not records.is_running(holder["owner"])):
-        return start(plan, cause, execution, dead=holder["owner"] if holder else "")
-    return drop(model, run, cause, execution, f"run {holder['run']} is in progress")
+        return start(plan, cause, execution, sequence, admitted, holder["owner"] if holder else "")
+    dropped = replace(admitted, item=admitted.item | {"status": "Dropped"})
+    return drop(model, run, cause, execution, f"run {holder['run']} is in progress", dropped)
 
 
-def drop(model: str, run: str, cause: events.Cause, execution: str, reason: str) -> dict[str, Any]:
-    """Write the request down with the reason that it starts nothing."""
-    id = f"{run}-{names.digest(execution, 6)}"
-    LEDGER.append(
-        history(
-            model,
-            cause.at,
-            "RunDropped",
-            id,
-            run=run,
-            cause=cause.as_dict(),
-            execution=execution,
-            reason=reason,
-        )
+def drop(
+    model: str, run: str, cause: events.Cause, execution: str, reason: str, *writes: Write
+) -> dict[str, Any]:
+    """Write the request down with the reason that it starts nothing. `writes` are refused where another
+    delivery was admitted meanwhile."""
+    row = history(
+        model,
+        cause.at,
+        "RunDropped",
+        f"{run}-{names.digest(execution, 6)}",
+        run=run,
+        cause=cause.as_dict(),
+        execution=execution,
+        reason=reason,
     )
+    try:
+        LEDGER.commit_once(row, *writes)
+    except AwsConflict:
+        LEDGER.append(row)
     return {"admitted": False, "reason": reason, "model": model, "run": run, "cause": cause.as_dict()}
-
-
-def trainings(model: str, at: datetime, cool_down: float) -> list[datetime]:
-    """When runs were admitted, from a cool-down (or a day, for the budget) before `at` on."""
-    since = at - max(timedelta(days=1), timedelta(seconds=cool_down))
-    rows = LEDGER.query(model, f"H#{times.iso(since)}", "H#~")
-    return [times.parse(row["at"]) for row in rows if row["kind"] == "RunAdmitted"]
 
 
 def plan_of(model: str, run: str, cause: events.Cause, published: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ IAM: dynamodb:GetItem on the table; s3:GetObject on runs/*.
 
 from typing import Any
 
-from evergreen import artifacts, decisions, settings
+from evergreen import artifacts, settings
+from evergreen import judge as gate
 from evergreen.ledger import Ledger
 from evergreen.telemetry import emit, logger
 
@@ -26,7 +27,7 @@ def judge(model: str, run: str, uri: str) -> dict[str, Any]:
     """Judged by the specification that the run was admitted with, whatever was published since."""
     spec = LEDGER.need_spec(model, LEDGER.need(model, f"RUN#{run}")["digest"])["spec"]
     evaluation = artifacts.read_json(uri)
-    judged = decisions.judge(evaluation, spec["task"], spec["gate"])
+    judged = gate.judge(evaluation, spec["task"], spec["gate"])
     automatic = judged.passed and spec["gate"]["approval"] == "auto"
     return {
         "passed": judged.passed,

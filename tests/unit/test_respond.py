@@ -3,11 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from evergreen import decisions, times
-from evergreen.decisions import Signal, Situation
-from evergreen.ledger import acquire, history, put
-from hypothesis import given
-from hypothesis import strategies as st
+from evergreen import decisions, names, times, trainings
+from evergreen.events import Cause
+from evergreen.ledger import acquire, put
 from respond import assess_signal, record_return
 
 from tests.unit import world
@@ -27,7 +25,8 @@ def window(ledger, day, violations=(LOSS,), version=1, labelled=100, status="Com
     start = times.parse(f"2013-04-{day:02}T00:00:00Z")
     end = start + timedelta(days=1)
     key = f"{times.compact(start)}_{times.compact(end)}"
-    record = {
+    edges = {"start": times.iso(start), "end": times.iso(end)}
+    record = edges | {
         "status": status,
         "version": version,
         "violations": list(violations),
@@ -35,7 +34,6 @@ def window(ledger, day, violations=(LOSS,), version=1, labelled=100, status="Com
         "rows": 500,
     }
     ledger.commit(put("flights", f"WINDOW#{key}", record))
-    edges = {"start": times.iso(start), "end": times.iso(end)}
     return {
         "source": "evergreen.monitor",
         "detail-type": "ViolationFound",
@@ -57,8 +55,20 @@ def assess(event, name="one", job=None):
     return assess_signal.handler(payload, world.CONTEXT)
 
 
-def trained(ledger, at, id="earlier"):
-    ledger.append(history("flights", at, "RunAdmitted", id, cause=cause(id=id, at=at)))
+def trained(ledger, at, id="earlier", kind="schedule", treats=(), outcome=None, package=None, version=2):
+    """A training, admitted; where it has an outcome, ended after half an hour; and what became of its
+    version."""
+    why = Cause(kind, id, at, "test")
+    run = names.run("flights", why.key)
+    started = "2026-11-20T00:00:00Z"
+    writes = [trainings.record("flights", why, "Admitted", MODEL["train"], frozenset(treats))]
+    ended = {"status": "Ended", "outcome": outcome, "ended_at": "2026-11-20T00:30:00Z"}
+    record = {"status": "Running", "started_at": started} | (ended if outcome else {})
+    if package:
+        writes.append(put("flights", names.package(version), {"status": package, "version": version}))
+        record["version"] = version
+    ledger.commit(*writes, put("flights", f"RUN#{run}", record))
+    return run
 
 
 def test_a_loss_of_quality_retrains_at_once(ledger):
@@ -77,23 +87,23 @@ def test_on_too_few_labels_it_must_repeat(ledger):
 
 
 def test_drift_alone_must_repeat(ledger):
-    first = assess(window(ledger, 10, [DRIFT]))
+    first = assess(window(ledger, 10, [DRIFT], labelled=0))
     assert first["action"] == "notify"
     assert "this is window 1 in a row of the 2 it takes" in first["reason"]
     window(ledger, 11, status="TooFewRows", violations=())  # neither breaks nor lengthens the row
-    assert assess(window(ledger, 12, [DRIFT]), "two")["action"] == "retrain"
+    assert assess(window(ledger, 12, [DRIFT], labelled=0), "two")["action"] == "retrain"
 
 
 def test_a_clean_window_breaks_the_row(ledger):
-    assess(window(ledger, 10, [DRIFT]))
+    assess(window(ledger, 10, [DRIFT], labelled=0))
     window(ledger, 11, ())
-    assert assess(window(ledger, 12, [DRIFT]), "two")["action"] == "notify"
+    assert assess(window(ledger, 12, [DRIFT], labelled=0), "two")["action"] == "notify"
 
 
 def test_windows_of_the_model_before_do_not_count(ledger):
-    window(ledger, 10, [DRIFT])
+    window(ledger, 10, [DRIFT], labelled=0)
     world.champion(ledger, 2)
-    assert assess(window(ledger, 12, [DRIFT], version=2))["action"] == "notify"
+    assert assess(window(ledger, 12, [DRIFT], version=2, labelled=0))["action"] == "notify"
 
 
 def test_a_window_of_a_replaced_model_is_left(ledger):
@@ -136,7 +146,7 @@ def test_two_signals_at_once_do_not_both_find_the_budget_unspent(ledger, monkeyp
     late = assess(first)
     assert raced[1] == "retrain"
     assert late["action"] == "leave"
-    assert "a training of 2013-04-12T00:00:00Z came after it" in late["reason"]
+    assert "was asked for on 2013-04-12T00:00:00Z and is about to train" in late["reason"]
 
 
 def test_cool_down_and_budget(ledger):
@@ -273,52 +283,3 @@ def test_another_monitors_schedule_is_left(ledger):
     job["schedule"] = job["schedule"].replace("evergreen-flights", "theirs")
     decision = assess(event, job=job)
     assert (decision["action"], decision["model"]) == ("leave", "")
-
-
-moments = st.integers(0, 500).map(lambda hours: times.parse("2013-04-01T00:00:00Z") + timedelta(hours=hours))
-checks = st.sampled_from(["model_quality_check", "baseline_drift_check", "completeness_check", "new_check"])
-
-
-@given(
-    at=moments,
-    trainings=st.lists(moments, max_size=6),
-    found=st.lists(checks, max_size=4),
-    labelled=st.integers(0, 200),
-    before=st.integers(0, 3),
-    cool_down=st.integers(0, 60),
-    per_day=st.integers(1, 4),
-)
-def test_never_within_the_cool_down_never_over_the_budget_always_a_reason(
-    at, trainings, found, labelled, before, cool_down, per_day
-):
-    model = MODEL | {"retrain": MODEL["retrain"] | {"cool_down": cool_down * 3600, "per_day": per_day}}
-    violations = [{"feature_name": "f", "constraint_check_type": check} for check in found]
-    champion = {"version": 1, "deployment": "d", "promoted_at": "2013-03-01T00:00:00Z"}
-    signal = Signal("violation", at, 1, violations, labelled)
-    answer = decisions.assess(signal, model, Situation(champion, trainings, "", before))
-    assert answer.reason
-    if answer.action == "retrain":
-        assert all(training <= at for training in trainings)
-        assert all(at - training >= timedelta(hours=cool_down) for training in trainings)
-        assert sum(at - training < timedelta(days=1) for training in trainings) < per_day
-
-
-@given(
-    hours=st.integers(-10, 100),
-    previous=st.booleans(),
-    deploying=st.sampled_from(["", "d", "e"]),
-    deployment=st.sampled_from(["d", "e"]),
-)
-def test_an_alarm_rolls_back_only_the_champion_on_probation(hours, previous, deploying, deployment):
-    promoted = times.parse("2013-07-01T00:00:00Z")
-    champion = {
-        "version": 2,
-        "deployment": "d",
-        "promoted_at": times.iso(promoted),
-        "previous": {"version": 1} if previous else None,
-    }
-    signal = Signal("alarm", promoted + timedelta(hours=hours), 2, deployment=deployment, name="a")
-    answer = decisions.assess(signal, MODEL, Situation(champion, deploying=deploying))
-    assert answer.reason
-    if answer.action == "rollback":
-        assert previous and deployment == "d" and not deploying and hours <= 24

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from evergreen import decisions, ledger, times
+from evergreen import judge as gate
+from evergreen import ledger, times
 from evergreen.errors import DataMissing
 from train import admit_run, close_run, judge_challenger, pin_data
 
@@ -207,11 +208,11 @@ def test_a_challenger_that_fails_one_slice_fails(flights):
         return {"rows": rows, "metrics": {"roc_auc": figure(value)}}
 
     worse = evaluation(0.72, 0.70, slices=({"JFK": part(0.60), "EWR": part(0.75)}, {"JFK": part(0.70)}))
-    judged = decisions.judge(worse, flights["task"], flights["gate"])
+    judged = gate.judge(worse, flights["task"], flights["gate"])
     assert not judged.passed
     assert "on origin=JFK it falls from 0.7000 to 0.6000" in judged.reason
     few = evaluation(0.72, 0.70, slices=({"JFK": part(0.60, rows=20)}, {"JFK": part(0.70)}))
-    assert decisions.judge(few, flights["task"], flights["gate"]).passed
+    assert gate.judge(few, flights["task"], flights["gate"]).passed
 
 
 def closing(plan, outcome, name="one", **more):

@@ -1,32 +1,25 @@
-"""The decisions of the loop as pure functions of records: may this train, is the challenger better, what does
-a signal call for. Each answers with a reason that a person can check. No clock is read here: a signal is
-judged at its own time, however late it is delivered."""
+"""The decisions of the loop as pure functions of records: may this train, and what does a signal call for.
+Each answers with a reason that a person can check. No clock is read here: a signal is judged at its own time,
+however late it is delivered. docs/retraining.md has an example of each reason."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import metrics, times
+from . import budget, episodes, findings, times
+from .episodes import Episode, Training
+from .findings import QUALITY, SCHEMA
 from .units import spoken
 
 DAY = timedelta(days=1)
-QUALITY_CHECK = "model_quality_check"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Whether a challenger passed its gate, why, and its metrics as plain values."""
-
-    passed: bool
-    reason: str
-    values: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Signal:
     """Something that may call for an answer. `violations` are Model Monitor's, each with at least
-    `constraint_check_type`; `version` is that of the model it was seen on."""
+    `constraint_check_type`; `version` is that of the model it was seen on, in the window from `start` to
+    `at`."""
 
     kind: str  # violation or alarm
     at: datetime
@@ -35,72 +28,50 @@ class Signal:
     labelled: int = 0
     deployment: str = ""
     name: str = ""
+    start: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the ledger knows when a signal is judged. `trainings` are the times at which runs were admitted or
-    asked for; `violated_before` counts the windows right before this one, of the same model, that had
-    violations."""
+    """What the ledger knows when a signal is judged: `windows` are its records of analysed windows, `running`
+    and `deploying` what holds a lock, `told` what a person was told already and when (signals' times)."""
 
     champion: dict[str, Any] | None
-    trainings: Sequence[datetime] = ()
+    trainings: Sequence[Training] = ()
+    windows: Sequence[dict[str, Any]] = ()
     running: str = ""
-    violated_before: int = 0
     deploying: str = ""
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`action` is retrain, rollback, notify or leave."""
+    """`action` is retrain, rollback, notify or leave. A training `treats` ailments; a person is told of
+    `tells` once."""
 
     action: str
     reason: str
+    treats: frozenset[str] = frozenset()
+    tells: frozenset[str] = frozenset()
 
 
-def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgement:
-    """The gate of model.yaml over the figures of jobs/evaluate: enough rows, over the floor, better than the
-    champion on the same rows by the margin, and on no slice much worse."""
-    name, metric = gate["primary"], metrics.TASKS[task][gate["primary"]]
-    found = evaluation["challenger"]["metrics"]
-    values = {key: figure["value"] for key, figure in found.items() if figure.get("value") is not None}
-    rows = evaluation["rows"]
-    if rows < gate["min_rows"]:
-        return Judgement(
-            False, f"{rows} held-out rows are fewer than gate.min_rows, {gate['min_rows']}", values
-        )
-    if name not in values:
-        return Judgement(False, f"{name} could not be computed on the {rows} held-out rows", values)
-    shown = f"{name} {_figure(found[name])} on {rows} held-out rows"
-    if _gain(metric, values[name], gate["floor"]) < 0:
-        limit = "floor" if metric.higher_is_better else "ceiling"
-        return Judgement(False, f"{shown} misses the gate's {limit}, {gate['floor']:g}", values)
-    champion = evaluation.get("champion")
-    if not champion:
-        return Judgement(True, f"{shown} passes the gate's floor, {gate['floor']:g}; no champion yet", values)
-    against = champion["metrics"].get(name) or {}
-    if against.get("value") is None:
-        return Judgement(False, f"{shown}: the champion's {name} could not be computed to compare", values)
-    gain = _gain(metric, values[name], against["value"])
-    versus = f"{shown} against the champion's {_figure(against)}"
-    if gain <= gate["margin"]:
-        wanted = f"by more than {gate['margin']:g}" if gate["margin"] else "at all"
-        return Judgement(False, f"{versus}: it is not better {wanted} ({gain:+.4f})", values)
-    worst = _worst_slice(evaluation, name, metric, gate)
-    if worst:
-        return Judgement(False, f"{versus}, but {worst}", values)
-    return Judgement(True, f"{versus}: better by {gain:.4f}", values)
-
-
-def may_train(kind: str, retrain: dict[str, Any], at: datetime, trainings: Iterable[datetime]) -> str:
-    """Why a cause of this kind may not train at `at`; empty where it may. A person, a program, new code and
-    the schedule always may; a signal was weighed by respond; new data must keep the cool-down and the day's
-    budget."""
-    if kind in ("violation", "data") and kind not in retrain["on"]:
-        return f"model.yaml does not retrain on {kind} (retrain.on: [{', '.join(retrain['on'])}])"
-    if kind == "data":
-        return _too_soon(retrain, at, trainings)
-    return ""
+def may_train(
+    kind: str, spec: dict[str, Any], at: datetime, trainings: Sequence[Training], run: str = ""
+) -> str:
+    """Why a cause of this kind may not train at `at` as `run`; empty where it may. A person always may, and
+    knows the price. Everything else keeps the month's budget; signals and new data must be wanted, and keep
+    the cool-down and the day's number too."""
+    retrain = spec["retrain"]
+    if kind == "person":
+        return ""
+    others = [training for training in trainings if training.run != run]
+    if kind in ("violation", "data"):
+        if kind not in retrain["on"]:
+            return f"model.yaml does not retrain on {kind} (retrain.on: [{', '.join(retrain['on'])}])"
+        soon = _too_soon(retrain, at, others)
+        if soon:
+            return soon
+    return _too_dear(spec, at, others)
 
 
 def assess(signal: Signal, spec: dict[str, Any], now: Situation) -> Answer:
@@ -109,7 +80,7 @@ def assess(signal: Signal, spec: dict[str, Any], now: Situation) -> Answer:
         return Answer("leave", "no model is in service yet")
     if signal.kind == "alarm":
         return _assess_alarm(signal, spec["ship"], now)
-    return _assess_violation(signal, spec, now)
+    return _assess_violation(signal, spec, now, now.champion)
 
 
 def _assess_alarm(signal: Signal, ship: dict[str, Any], now: Situation) -> Answer:
@@ -129,112 +100,194 @@ def _assess_alarm(signal: Signal, ship: dict[str, Any], now: Situation) -> Answe
     return Answer("rollback", f"{seen}, within its probation of {spoken(ship['probation'])}")
 
 
-def _assess_violation(signal: Signal, spec: dict[str, Any], now: Situation) -> Answer:
-    retrain, champion = spec["retrain"], now.champion or {}
-    seen = describe(signal.violations)
-    if signal.version is not None and signal.version != champion["version"]:
-        return Answer(
-            "leave", f"{seen} on version {signal.version}; version {champion['version']} has replaced it"
-        )
-    if now.running:
-        return Answer("leave", f"{seen}; run {now.running} is training already")
-    if "violation" not in retrain["on"]:
+def _assess_violation(
+    signal: Signal, spec: dict[str, Any], now: Situation, champion: dict[str, Any]
+) -> Answer:
+    """From what makes the signal void, over what training cannot cure, to what training may cost."""
+    seen, monitor = findings.describe(signal.violations), findings.leading(signal.violations)
+    version = champion["version"]
+    if signal.version is not None and signal.version != version:
+        return Answer("leave", f"{seen} on version {signal.version}; version {version} has replaced it")
+    under_way = _under_way(now)
+    if under_way:
+        return Answer("leave", f"{seen}; {under_way}")
+    shown = findings.ailments(signal.violations, monitor)
+    episode = _episode(signal, spec, now, shown, monitor, version)
+    if episode.passed:
+        return Answer("leave", f"{seen}; the window that ended {times.iso(episode.passed)} is free of it")
+    if "violation" not in spec["retrain"]["on"]:
         return Answer("notify", f"{seen}; model.yaml does not retrain on violations")
-    weak = _too_weak(signal, spec, now)
+    broken = findings.broken(signal.violations)
+    if monitor == SCHEMA or broken:
+        what = findings.describe(broken) if broken else "what arrives is not what model.yaml declares"
+        return Answer("notify", f"{seen}; {what}: a training would learn the fault instead of curing it")
+    back = _worse_than_before(signal, spec, now, champion, monitor)
+    if back:
+        return Answer("rollback", f"{seen}; {back}")
+    harmless = _harmless(signal, spec, monitor)
+    if harmless:
+        return Answer("leave", f"{seen}; {harmless}")
+    weak = _too_weak(signal, spec, monitor, episode)
     if weak:
         return Answer("notify", f"{seen}; {weak}")
+    return _treat(signal, spec, now, shown, episode, seen)
+
+
+def _treat(
+    signal: Signal, spec: dict[str, Any], now: Situation, shown: frozenset[str], episode: Episode, seen: str
+) -> Answer:
+    """The signal is to be believed: is a training likely to help, and may it be paid for?"""
+    retrain = spec["retrain"]
+    tried = episode.waiting
+    if tried:
+        waits = f"version {tried.version}, trained for it, waits for approval or deployment"
+        overdue = signal.at - tried.at > times.seconds(retrain["cool_down"])
+        return Answer("notify" if overdue else "leave", f"{seen}; {waits}")
+    failed = episode.failed
+    if len(failed) >= retrain["give_up_after"]:
+        how = ", ".join(_how(training) for training in failed[-retrain["give_up_after"] :])
+        given_up = f"{len(failed)} trainings did not cure it ({how}): this is for a person"
+        return _tell(signal, now, shown, episode.began, f"{seen}; {given_up}")
     soon = _too_soon(retrain, signal.at, now.trainings)
     if soon:
         return Answer("leave", f"{seen}; {soon}")
-    return Answer("retrain", seen)
+    dear = _too_dear(spec, signal.at, now.trainings)
+    if dear:
+        month = budget.month(signal.at)
+        return _tell(signal, now, frozenset({f"budget:{month}"}), episodes.NEVER, f"{seen}; {dear}")
+    return Answer("retrain", f"{seen}; {_case(signal, spec, now, episode)}", treats=shown)
 
 
-def _too_weak(signal: Signal, spec: dict[str, Any], now: Situation) -> str:
-    """A loss of quality, seen on enough labels, speaks for itself; anything else must repeat."""
-    of_quality = any(found["constraint_check_type"] == QUALITY_CHECK for found in signal.violations)
-    wanted = (spec["monitor"]["quality"] or {}).get("min_labels", 0)
-    if of_quality and signal.labelled >= wanted:
+def _tell(signal: Signal, now: Situation, what: frozenset[str], since: datetime, reason: str) -> Answer:
+    """A person is told once; after that the same is left with that person."""
+    told = [now.told[name] for name in what if name in now.told and times.parse(now.told[name]) > since]
+    if told:
+        return Answer("leave", f"{reason}, told on {max(told)}")
+    return Answer("notify", reason, tells=what)
+
+
+def _episode(
+    signal: Signal, spec: dict[str, Any], now: Situation, shown: frozenset[str], monitor: str, version: int
+) -> Episode:
+    own = (signal.start or signal.at, signal.at)
+    strong = episodes.is_strong(signal.violations, monitor)
+    repeat, labels = spec["retrain"]["repeat"], _min_labels(spec)
+    return episodes.trace(shown, monitor, own, strong, version, now.windows, now.trainings, repeat, labels)
+
+
+def _under_way(now: Situation) -> str:
+    """What may cure the model already."""
+    if now.running:
+        return f"run {now.running} is training already"
+    asked = next((training for training in now.trainings if training.status == "Asked"), None)
+    if asked:
+        return f"run {asked.run} was asked for on {times.iso(asked.at)} and is about to train"
+    if now.deploying:
+        return f"{now.deploying} is being deployed"
+    return ""
+
+
+def _worse_than_before(
+    signal: Signal, spec: dict[str, Any], now: Situation, champion: dict[str, Any], monitor: str
+) -> str:
+    """Why the version before should come back: on probation this one does badly what that one did well."""
+    probation = spec["ship"]["probation"]
+    if signal.at - times.parse(champion["promoted_at"]) > times.seconds(probation):
         return ""
-    windows, repeat = now.violated_before + 1, spec["retrain"]["repeat"]
-    if windows >= repeat:
+    previous, labels = champion.get("previous"), _min_labels(spec)
+    if monitor != QUALITY or not previous or signal.labelled < labels or now.deploying:
         return ""
-    few = f"{signal.labelled} labels are fewer than {wanted}, and " if of_quality else ""
-    return f"{few}this is window {windows} in a row of the {repeat} it takes to retrain"
+    last = max(
+        (
+            window
+            for window in now.windows
+            if window.get("version") == previous["version"]
+            and window["status"] == "Completed"
+            and window.get("labelled", 0) >= labels
+        ),
+        key=lambda window: window["end"],
+        default=None,
+    )
+    if last is None or findings.ailments(last["violations"], QUALITY):
+        return ""
+    was_well = f"version {previous['version']} was well in its last window, until {last['end']}"
+    return f"{was_well}, and this one is within its probation of {spoken(probation)}"
 
 
-def _too_soon(retrain: dict[str, Any], at: datetime, trainings: Iterable[datetime]) -> str:
-    trainings = sorted(trainings)
-    if trainings and trainings[-1] > at:
-        return f"a training of {times.iso(trainings[-1])} came after it"
-    cool_down = times.seconds(retrain["cool_down"])
-    if trainings and at - trainings[-1] < cool_down:
-        left = f"{_ago(at - trainings[-1])} after the last training"
+def _harmless(signal: Signal, spec: dict[str, Any], monitor: str) -> str:
+    """Labels enough of this very window say that the model works as before."""
+    quality = spec["monitor"]["quality"]
+    if monitor in (QUALITY, findings.BIAS) or not quality or signal.labelled < quality["min_labels"]:
+        return ""
+    return f"{quality['metric']} holds on the {signal.labelled} labels of this window"
+
+
+def _too_weak(signal: Signal, spec: dict[str, Any], monitor: str, episode: Episode) -> str:
+    """A loss of quality, seen on enough labels, speaks for itself; anything else must repeat. A strong effect
+    counts for half a window more."""
+    wanted, repeat = _min_labels(spec), spec["retrain"]["repeat"]
+    if monitor == QUALITY and signal.labelled >= wanted:
+        return ""
+    if episode.windows + episode.strong / 2 >= repeat and episode.windows >= min(2, repeat):
+        return ""
+    few = f"{signal.labelled} labels are fewer than {wanted}, and " if monitor == QUALITY else ""
+    return f"{few}this is window {episode.windows} in a row of the {repeat} it takes to retrain"
+
+
+def _min_labels(spec: dict[str, Any]) -> int:
+    return (spec["monitor"]["quality"] or {}).get("min_labels", 0)
+
+
+def _too_soon(retrain: dict[str, Any], at: datetime, trainings: Iterable[Training]) -> str:
+    moments = sorted(training.at for training in trainings if training.counts)
+    if moments and moments[-1] > at:
+        return f"a training of {times.iso(moments[-1])} came after it"
+    if moments and at - moments[-1] < times.seconds(retrain["cool_down"]):
+        left = f"{_ago(at - moments[-1])} after the last training"
         return f"{left}, within the cool-down of {spoken(retrain['cool_down'])}"
-    today = sum(1 for training in trainings if at - training < DAY)
+    today = sum(1 for moment in moments if at - moment < DAY)
     if today >= retrain["per_day"]:
         return f"{today} trainings in 24 hours use up the budget of {retrain['per_day']}"
     return ""
 
 
-def describe(violations: Sequence[dict[str, Any]]) -> str:
-    """The first violations in a line, quality before everything else."""
-    if not violations:
-        return "violations without details"
-    ordered = first_things_first(violations)
-    shown = [_said(found) for found in ordered]
-    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-    return "; ".join(shown[:3]) + more
-
-
-def first_things_first(violations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Loss of quality, then what breaks a model (schema, completeness), then drift; the largest excess
-    first."""
-    order = {QUALITY_CHECK: 0, "missing_column_check": 1, "data_type_check": 1, "completeness_check": 2}
-
-    def rank(found: dict[str, Any]) -> tuple[int, float, str]:
-        value, threshold = found.get("value"), found.get("threshold")
-        excess = (
-            abs(value - threshold)
-            if isinstance(value, int | float) and isinstance(threshold, int | float)
-            else 0
-        )
-        return order.get(found["constraint_check_type"], 3), -excess, str(found.get("feature_name"))
-
-    return sorted(violations, key=rank)
-
-
-def _said(found: dict[str, Any]) -> str:
-    return f"{found.get('feature_name')}: {found.get('description') or found['constraint_check_type']}"
-
-
-def _gain(metric: metrics.Metric, value: float, reference: float) -> float:
-    return value - reference if metric.higher_is_better else reference - value
-
-
-def _worst_slice(evaluation: dict[str, Any], name: str, metric: metrics.Metric, gate: dict[str, Any]) -> str:
-    """The slice on which the challenger falls behind the champion by more than gate.slice_drop, in words."""
-    losses = []
-    for column in gate["slices"]:
-        before = evaluation["champion"].get("slices", {}).get(column, {})
-        for value, part in evaluation["challenger"].get("slices", {}).get(column, {}).items():
-            now, then = (
-                side.get("metrics", {}).get(name, {}).get("value") for side in (part, before.get(value, {}))
-            )
-            if part["rows"] >= gate["slice_rows"] and now is not None and then is not None:
-                losses.append((_gain(metric, now, then), f"{column}={value}", now, then))
-    if not losses or min(losses)[0] >= -gate["slice_drop"]:
+def _too_dear(spec: dict[str, Any], at: datetime, trainings: Iterable[Training]) -> str:
+    limit = spec["retrain"]["budget"]
+    if limit is None:
         return ""
-    gain, where, now, then = min(losses)
+    spent, more = _spent(at, trainings), budget.reserve(spec["train"])
+    # To the tenth of a cent: sums of floats must not refuse the last training that fits.
+    if round(spent + more, 3) <= limit:
+        return ""
     return (
-        f"on {where} it falls from {then:.4f} to {now:.4f}, by more than {gate['slice_drop']:g} ({gain:+.4f})"
+        f"{spent:.2f} USD of {budget.month(at)} are spent or reserved, and a training may cost {more:.2f}: "
+        f"more than retrain.budget, {limit:g} USD a month"
     )
 
 
-def _figure(figure: dict[str, Any]) -> str:
-    shown = f"{figure['value']:.4f}"
-    if figure.get("low") is None or figure.get("high") is None:
-        return shown
-    return f"{shown} [{figure['low']:.4f}, {figure['high']:.4f}]"
+def _spent(at: datetime, trainings: Iterable[Training]) -> float:
+    return budget.of_month(at, ((training.at, training.cost) for training in trainings if training.counts))
+
+
+def _case(signal: Signal, spec: dict[str, Any], now: Situation, episode: Episode) -> str:
+    """What was weighed, in words."""
+    rows = f"on {signal.labelled} labels" if signal.labelled else "without labels enough to tell its harm"
+    long = f"window {episode.windows} in a row" if episode.windows > 1 else "the first window"
+    parts = [f"{long}, since {times.iso(episode.since)}, {rows}"]
+    if episode.failed:
+        parts.append(f"{_how(episode.failed[-1])} did not cure it")
+    limit = spec["retrain"]["budget"]
+    if limit is not None:
+        spent = _spent(signal.at, now.trainings)
+        parts.append(f"{spent:.2f} of {limit:g} USD of {budget.month(signal.at)} are spent")
+    return "; ".join(parts)
+
+
+def _how(training: Training) -> str:
+    """`run flights-0a1b2c3d4e: rejected`"""
+    end = training.package if training.outcome == "registered" else training.outcome
+    came = {"InService": "deployed", "Replaced": "deployed", "RolledBack": "rolled back"}
+    return f"run {training.run}: {came.get(end, (end or 'ended').lower())}"
 
 
 def _ago(span: timedelta) -> str:

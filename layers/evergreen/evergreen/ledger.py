@@ -7,7 +7,8 @@
                     LOCK#train|deploy       held by one execution, with an expiry
                     CLAIM#<what>#<id>       the execution that took a piece of work
                     RUN#<run>  PACKAGE#<version, 6 digits>  DEPLOYMENT#<name>  WINDOW#<start>_<end>
-                    DECISION#<signal>
+                    TRAINING#<at>#<run>, TRAININGS   what was asked for and admitted, and what it may cost
+                    DECISION#<signal>, RESPONSE      what was answered, and what a person was told
                     H#<at>#<kind>#<id>      history, written once, never changed
 
 A state and its history row are written in one transaction, so that a handler killed at any line leaves either

@@ -51,6 +51,7 @@ def _violation(event: dict[str, Any], ledger: Ledger) -> Reading:
         version=window.get("version") or detail.get("version"),
         violations=window.get("violations") or detail.get("top") or (),
         labelled=window.get("labelled") or detail.get("labelled") or 0,
+        start=start,
     )
     return Reading(model, id, Cause("violation", id, times.iso(end), cause.by), signal, key)
 
@@ -95,7 +96,7 @@ def _native(event: dict[str, Any], job: dict[str, Any], prefix: str, ledger: Led
         "execution": name,
         "name": name,
     }
-    signal = Signal("violation", times.parse(at), version, (found,))
+    signal = Signal("violation", times.parse(at), version, (found,), start=start)
     id = f"{schedule}@{name}"
     # Our own analysis of the same window, where there is one, says more: it stays.
     known = ledger.get(model, f"WINDOW#{key}")

@@ -11,13 +11,14 @@ default filled in. All mistakes are reported at once, each with its line:
 from collections.abc import Collection
 from typing import Any
 
-from . import metrics, units
+from . import budget, metrics, units
 from .errors import SpecInvalid
 from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, list_of, mapping, mapping_of, scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 CAUSES = ("violation", "data")
+SOURCES = ("base", "captured")
 # MaximumExecutionTimeoutInSeconds of UpdateEndpoint, less ten minutes for the fleet to start.
 LONGEST_SHIFT = 28800 - 600
 
@@ -98,6 +99,9 @@ _retrain = mapping(
         "cool_down": Key(scalar(units.duration(0, 365 * DAY)), 6 * HOUR),
         "per_day": Key(scalar(units.integer(1, 100)), 2),
         "repeat": Key(scalar(units.integer(1, 100)), 2),
+        "budget": Key(scalar(units.limit(0.01)), 100),
+        "give_up_after": Key(scalar(units.integer(1, 100)), 2),
+        "data": Key(list_of(scalar(units.choice(SOURCES))), ["base"]),
         "window": Key(_span, None),
         "min_rows": Key(_rows, None),
     }
@@ -224,6 +228,8 @@ def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[
         yield from _metric_contradictions(spec)
     if spec["ship"]:
         yield from _ship_contradictions(spec["ship"], spec["serve"] or {})
+    if spec["retrain"]:
+        yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
     monitor = spec["monitor"] or {}
     if monitor.get("every") and monitor["every"] % MINUTE:
         yield "monitor.every", "is not a whole number of minutes"
@@ -259,6 +265,20 @@ def _metric_contradictions(spec: dict[str, Any]):
     metric = metrics.TASKS[task].get(gate.get("primary") or "")
     if metric and gate["floor"] is not None and not metric.low <= gate["floor"] <= metric.high:
         yield "gate.floor", f"{gate['floor']:g} is not {metric.bounds()}"
+
+
+def _retrain_contradictions(retrain: dict[str, Any], train: dict[str, Any]):
+    """A budget that can be kept, and that pays for one training."""
+    if retrain["data"] == []:
+        yield "retrain.data", f"names no source: some of {', '.join(SOURCES)}"
+    if not retrain["budget"] or not all(train.get(name) for name in ("instance", "count", "timeout")):
+        return
+    if budget.hourly(train) is None:
+        fix = "add it to prices.yaml, or set retrain.budget: none"
+        yield "train.instance", f"{train['instance']} has no price: {fix}"
+    elif budget.reserve(train) > retrain["budget"]:
+        most = f"one training may cost {budget.reserve(train):.2f} USD within its timeout"
+        yield "retrain.budget", f"{retrain['budget']:g} USD a month is too little: {most}"
 
 
 def _ship_contradictions(ship: dict[str, Any], serve: dict[str, Any]):

@@ -56,6 +56,12 @@ def integer(low: int, high: int) -> Callable[[Any], int]:
     return parse
 
 
+def limit(low: float) -> Callable[[Any], float | None]:
+    """A number from `low` on, or `none`: no limit."""
+    parse = number(low)
+    return lambda value: None if value == "none" else parse(value)
+
+
 def boolean(value: Any) -> bool:
     """true or false."""
     if not isinstance(value, bool):
