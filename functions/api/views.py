@@ -43,8 +43,8 @@ def model(name: str) -> dict[str, Any]:
 
 
 def history(name: str, caller: Caller) -> dict[str, Any]:
-    """A page of what happened, newest first; `next` asks for the page after. A folder that was refused when it
-    was published first has a history, and no specification."""
+    """A page of what happened, newest first; `next` asks for the page after. A folder that was refused when
+    it was published first has a history, and no specification."""
     limit = _limit(caller.query.get("limit", str(PAGE)))
     after = _position(caller.query.get("next"))
     rows = LEDGER.query(name, "H#", after or "H#~", newest_first=True)

@@ -3,7 +3,8 @@ nobody should believe, schedules, requests on demand, and executions that somebo
 
 Not to be had on one machine: a job of a native Model Monitor schedule. CreateProcessingJob takes no
 MonitoringScheduleArn, and the schedules themselves are closed to new customers; so the rule is tested with a
-job that belongs to no schedule, and what follows one that does is in tests/machines and tests/unit.
+job that belongs to no schedule, and what follows one that does is in tests/machines and tests/unit. An
+execution that times out takes 15 minutes at least: the rule that tells of it is tested by FAILED and ABORTED.
 """
 
 import json

@@ -13,7 +13,7 @@ def trained(site: Site, digest: str) -> Json:
     """How the run of a published folder ended."""
     execution = site.ended("train", because_of(digest))
     assert execution.ended_in == "ModelRegistered", execution.reason
-    return site.history("careful", "RunEnded", execution.cause["id"])[0]
+    return site.history(execution.event["detail"]["model"], "RunEnded", execution.cause["id"])[0]
 
 
 def test_a_challenger_that_answers_5xx_is_rolled_back_and_stays_out(site: Site) -> None:
@@ -46,6 +46,26 @@ def test_a_challenger_that_answers_5xx_is_rolled_back_and_stays_out(site: Site) 
     dropped = site.history("careful", "DeploymentDropped")[0]
     assert dropped["reason"] == f"version {version} is Rejected in the registry now"
     assert site.champion("careful") == champion
+
+
+def test_a_first_version_that_never_starts_makes_room_for_the_next(site: Site) -> None:
+    """An endpoint that failed at its creation cannot be updated: it goes, and the next version makes it."""
+    site.upload("newborn", "2013.parquet", folders.parquet(folders.sample()))
+    run = trained(site, site.publish("newborn", folders.APPROVED_BY_POLICY, folders.LOADING_FOR_EVER))
+    execution = site.ended("deploy", ships("newborn", run["version"]))
+    error, cause = site.failure(execution)
+    assert error == "DeploymentRolledBack"
+    assert "did not pass the ping health check" in cause
+    site.inbox.wait(execution.arn, "did not pass the ping health check")
+    assert site.view("newborn")["champion"] is None
+    status, answer = site.stack.api(
+        "POST", "/models/newborn/predictions", {"instances": folders.new_flights(1)}
+    )
+    assert (status, answer["message"]) == (409, "newborn has no version in service yet")
+
+    second = trained(site, site.publish("newborn", folders.APPROVED_BY_POLICY))["version"]
+    assert site.ended("deploy", ships("newborn", second)).ended_in == "ModelDeployed"
+    assert site.champion("newborn")["version"] == second
 
 
 def test_an_alarm_after_the_deployment_puts_the_version_before_back(site: Site) -> None:
