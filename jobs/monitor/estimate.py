@@ -4,7 +4,7 @@ Confidence-based performance estimation: where P(label = 1) = p, the expected co
 areas follow from p alone (Białek et al. 2024, Estimating Model Performance Under Covariate Shift Without
 Labels, arXiv 2401.08348). It sees a change of the inputs, never one of the relation between inputs and label:
 it goes beside the measured quality, marked, not in its place. Probabilities are calibrated on the holdout
-first, by isotonic regression. Intervals are what the same estimate missed the truth by on the holdout's blocks.
+first, by isotonic regression. Intervals are what the same estimate missed the truth by on the holdout's days.
 """
 
 from __future__ import annotations

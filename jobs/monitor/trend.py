@@ -1,10 +1,10 @@
 """What kind of change a series of blocks shows: a step, a slope, or a season that was here before.
 
-Least squares of three shapes on the block means: a level (nothing happens), a level with a step at some block,
-a level with a slope from some block on. A shape counts where it gains more over the level than noise does
-(Schwarz's criterion with the change point as a parameter: Yao 1988, doi 10.1016/0167-7152(88)90118-6, with
-PENALTY times its penalty). A change is recurring where a period ago the series was as far from its usual level,
-on the same side, and between then and now it was not.
+Least squares of three shapes on the block means: a level (nothing happens), a level with a step at some
+block, a level with a slope from some block on. A shape counts where it gains more over the level than noise
+does (Schwarz's criterion with the change point as a parameter: Yao 1988, doi 10.1016/0167-7152(88)90118-6,
+with PENALTY times its penalty). A change is recurring where a period ago the series was as far from its usual
+level, on the same side, and between then and now it was not.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def _piece(
     ids = _ids(table, events, schema, counts, event)
     return Window(
         schema,
-        table.select([name for name in table.column_names if name not in (schema.id, schema.time)]),
+        _read_columns(table, schema),
         replies,
         ids,
         _times(table, schema, requested),
@@ -213,6 +213,12 @@ def _ids(table: pa.Table, events: Events, schema: Schema, counts: np.ndarray, ev
     return pc.coalesce(own, pc.if_else(is_alone, request.take(pa.array(event)), None))
 
 
+def _read_columns(table: pa.Table, schema: Schema) -> pa.Table:
+    """Features and protected columns: the id and the time only where they are one of these."""
+    kept = {*schema.fields, *schema.protected}
+    return table.select([name for name in table.column_names if name in kept])
+
+
 def _times(table: pa.Table, schema: Schema, requested: np.ndarray) -> np.ndarray:
     if not schema.time:
         return requested
@@ -225,7 +231,7 @@ def _times(table: pa.Table, schema: Schema, requested: np.ndarray) -> np.ndarray
 def _empty(schema: Schema, requests: Layout, answers: Layout, labels: Labels, problems: Problems) -> Window:
     table, replies = complete({}, requests, 0), complete({}, answers, 0)
     none, ids = np.zeros(0, np.int64), pa.array([], pa.string())
-    return Window(schema, table, replies, ids, none, none, labels.of(ids), problems)
+    return Window(schema, _read_columns(table, schema), replies, ids, none, none, labels.of(ids), problems)
 
 
 def _add(total: dict[str, int], more: dict[str, int]) -> None:
