@@ -114,9 +114,11 @@ class History:
     def from_dict(cls, content: dict[str, Any] | None, seconds: int) -> History:
         """What `as_dict` gave; an empty history for None and for blocks of another length. Raises JobError
         for what it did not give."""
-        if not content or content.get("block_seconds") != seconds:
+        if not content:
             return cls(seconds)
         try:
+            if content["block_seconds"] != seconds:
+                return cls(seconds)
             blocks = {
                 round(parse_time(start).timestamp() * MICROSECONDS): Block(
                     entry["baseline"],
@@ -126,9 +128,7 @@ class History:
                 for start, entry in content["blocks"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise JobError(
-                f"the state of the windows before is not one that was written here: {error}"
-            ) from None
+            raise JobError(f"the state before this window is not as it was written: {error}") from None
         return cls(seconds, blocks)
 
     def _placed(
