@@ -40,3 +40,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for name in MODELS:
                 found.wait(f"{name} in service", lambda name=name: found.view(name)["champion"])
             yield found
+
+
+@pytest.fixture(autouse=True)
+def rest(request: pytest.FixtureRequest) -> None:
+    """A test begins when what the one before started has ended, however that test ended."""
+    if "site" in request.fixturenames:
+        site = request.getfixturevalue("site")
+        site.wait("the machines to rest", lambda: not site.watch.running())
