@@ -1,11 +1,9 @@
-"""Somebody else's code in a process of its own: a time limit, a memory limit, none of this process's secrets,
-and nothing left running. It is no sandbox: the code is the model owner's, it may only not take the monitor
-down or leave with its credentials."""
+"""Somebody else's code in a process of its own: a time limit, no credentials handed down, nothing left
+running. It is no sandbox: the code is the model owner's, and may only not take the monitor down with it."""
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -22,8 +20,8 @@ KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "TMPDIR", "VIRTUAL_EN
 WORDS = 500  # characters of what the code said
 
 
-def run(module: str, arguments: Sequence[Any], timeout: float, memory: int | None = None) -> None:
-    """`python -m module arguments...`; `timeout` in seconds, `memory` in bytes of address space.
+def run(module: str, arguments: Sequence[Any], timeout: float) -> None:
+    """`python -m module arguments...`; `timeout` in seconds.
 
     Raises JobError with the last line that the process wrote, or with what stopped it.
     """
@@ -42,7 +40,6 @@ def run(module: str, arguments: Sequence[Any], timeout: float, memory: int | Non
             cwd=folder,
             env=environment,
             start_new_session=True,
-            preexec_fn=(lambda: _limit(memory)) if memory else None,
         )
         try:
             code = process.wait(timeout)
@@ -54,10 +51,6 @@ def run(module: str, arguments: Sequence[Any], timeout: float, memory: int | Non
             process.wait()
         if code:
             raise JobError(_last_words(said, code))
-
-
-def _limit(memory: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _last_words(said: Any, code: int) -> str:
