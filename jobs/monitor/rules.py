@@ -4,9 +4,9 @@
   returns a list of violations: a sentence each, or {description, feature_name, metric, value, threshold}.
 - `sql: [{name, query, description}]`: DuckDB over the table `captured`; rows that a query returns break it.
 
-The rows have the features, `prediction` and what else the model answers, `label` (null where unknown) and the
-columns of model.yaml's `id` and `time`. A rule that cannot be checked is reported as failed, with its words;
-it is no violation, as a mistake in a rule is no reason to train a model.
+The rows have the features, `prediction` and what else the model answers, `label` (null where unknown) and
+the columns of model.yaml's `id` and `time` (UTC). A rule that cannot be checked is reported as failed, with
+its words; it is no violation, as a mistake in a rule is no reason to train a model.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def rows_of(window: Window) -> pa.Table:
     others = dict(zip(window.answers.column_names, window.answers.columns, strict=True))
     others["label"] = window.label
     others[schema.id] = window.ids
-    others[schema.time] = pa.array(window.times, pa.timestamp("us", "UTC"))
+    others[schema.time] = pa.array(window.times, pa.timestamp("us"))
     for name, column in others.items():
         if name and name not in table.column_names:
             table = table.append_column(name, column)

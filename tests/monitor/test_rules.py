@@ -98,7 +98,7 @@ def test_rows_that_a_query_returns_break_the_rule(tmp_path):
         "query": "SELECT id, price FROM captured WHERE price > 10",
         "description": "too dear",
     }
-    late = {"name": "late", "query": "SELECT 1 FROM captured WHERE label = 1 AND made < '2020-01-01'"}
+    late = {"name": "late", "query": "SELECT date_trunc('day', made) FROM captured WHERE made < '2020-01-01'"}
     entries, found = _run(tmp_path, {"sql": [dear, late]})
     assert [entry["status"] for entry in entries] == ["violated", "passed"]
     assert found == [
