@@ -1,4 +1,4 @@
-"""The HTTP API: predictions and labels, what the loop is doing, and the two things a person decides.
+"""The HTTP API: predictions and labels, what the loop is doing, and what a person decides.
 
 Every route is authorised by IAM. A refusal says which field and why:
 
@@ -8,7 +8,8 @@ Every route is authorised by IAM. A refusal says which field and why:
 Environment: TABLE, BUCKET, BUS.
 IAM: dynamodb:GetItem, Query, PutItem on the table; sagemaker:InvokeEndpoint on our endpoints;
 sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*;
-events:PutEvents on our bus; states:DescribeExecution on the executions of the train machine.
+events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy and respond
+machines.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import approvals
 import labels
 import predictions
+import rollbacks
 import trainings
 import views
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -76,6 +78,13 @@ def train(model: str) -> tuple[dict[str, Any], int]:
 def approve(model: str, version: str) -> dict[str, Any]:
     """{"decision": "approve"|"reject", "reason", "force"?} -> {"version", "status", "by"}."""
     return approvals.decide(model, version, Caller.of(app.current_event))
+
+
+@app.post("/models/<model>/rollback")
+def roll_back(model: str) -> tuple[dict[str, Any], int]:
+    """{"reason"} -> 202 {"cause", "version", "returns_to"}: the version before comes back; 409 where there is
+    none."""
+    return rollbacks.ask(model, Caller.of(app.current_event)), 202
 
 
 @app.exception_handler(Refused)

@@ -9,7 +9,7 @@ deploy and respond machines (whether the holder of a lock is alive).
 from itertools import islice
 from typing import Any
 
-from evergreen import decisions, names, settings, signals, trainings
+from evergreen import decisions, deployments, names, settings, signals, trainings
 from evergreen import ledger as records
 from evergreen.decisions import Answer, Situation
 from evergreen.errors import AwsConflict, AwsUnavailable
@@ -80,7 +80,7 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
         "model": model,
         "cause": reading.cause.as_dict(),
         "message": message(reading, answer),
-        "rollback": back_to(champion) if champion and answer.action == "rollback" else None,
+        "rollback": deployments.way_back(champion) if champion and answer.action == "rollback" else None,
     }
     item = {"execution": execution, "decision": decision, "at": reading.cause.at}
     writes = [put(model, f"DECISION#{reading.id}", item, records.ABSENT), *reading.writes]
@@ -152,16 +152,16 @@ def situation(
         champion=champion,
         trainings=before,
         windows=windows(reading) if reading.window else (),
-        running=alive(model, "train", "run"),
-        deploying=alive(model, "deploy", "deployment"),
+        running=training(model),
+        deploying=deployments.under_way(LEDGER, model),
         told=told,
     )
 
 
-def alive(model: str, lock: str, what: str) -> str:
-    """What holds a lock, unless its execution is dead."""
-    holder = LEDGER.holder(model, lock)
-    return holder[what] if holder and records.is_running(holder["owner"]) else ""
+def training(model: str) -> str:
+    """The run in progress, unless its execution is dead."""
+    holder = LEDGER.holder(model, "train")
+    return holder["run"] if holder and records.is_running(holder["owner"]) else ""
 
 
 def windows(reading: Reading) -> list[dict[str, Any]]:
@@ -169,19 +169,6 @@ def windows(reading: Reading) -> list[dict[str, Any]]:
     passed."""
     found = LEDGER.query(reading.model, "WINDOW#", newest_first=True)
     return [window for window in islice(found, WINDOWS) if window["status"] == "Completed"]
-
-
-def back_to(champion: dict[str, Any]) -> dict[str, Any]:
-    """The way back to the champion before this one."""
-    previous = champion["previous"]
-    return {
-        "endpoint": champion["endpoint"],
-        "config": previous["config"],
-        "deployment": champion["deployment"],
-        "packageArn": champion["package_arn"],
-        "version": champion["version"],
-        "previousVersion": previous["version"],
-    }
 
 
 def message(reading: Reading, answer: Answer) -> str:

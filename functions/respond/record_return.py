@@ -30,7 +30,8 @@ def record(decision: dict[str, Any], execution: str) -> int:
     champion = LEDGER.need(model, "CHAMPION")
     if champion["deployment"] != back["deployment"]:  # killed after its side effect, and retried
         return champion["version"]
-    registry.reject(back["packageArn"], f"rolled back: {reason}", "evergreen respond")
+    by = cause["by"] if cause["kind"] == "person" else "evergreen respond"
+    registry.reject(back["packageArn"], f"rolled back: {reason}", by)
     previous = champion["previous"]
     # Its rollback alarms went when it was replaced; the monitor's windows begin anew.
     again = previous | {"previous": None, "alarms": [], "promoted_at": cause["at"]}

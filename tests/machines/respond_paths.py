@@ -46,6 +46,7 @@ def described(status: str, config: str = ROLLBACK["config"]) -> dict[str, str]:
 USUAL = {
     "DescribeMonitoringJob": JOB,
     "AssessSignal": decided("retrain"),
+    "AdmitReturn": decided("rollback", rollback=ROLLBACK),
     "RequestTraining": {"FailedEntryCount": 0},
     "RestorePrevious": {"EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/evergreen-flights"},
     "DescribeEndpoint": [described("Updating", ROLLBACK["deployment"]), described("InService")],
@@ -55,8 +56,9 @@ USUAL = {
 }
 
 path = partial(Scenario, "respond", usual=USUAL)
-_OWN = "IsNativeMonitor > AssessSignal > ChooseAction"
-_NATIVE = "IsNativeMonitor > DescribeMonitoringJob > HasNativeViolations"
+_OWN = "ChooseReader > AssessSignal > ChooseAction"
+_ASKED = "ChooseReader > AdmitReturn > ChooseAction"
+_NATIVE = "ChooseReader > DescribeMonitoringJob > HasNativeViolations"
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _RETURNED = f"{_OWN} > RestorePrevious > {_LOOK} > {_LOOK}"
 
@@ -114,9 +116,27 @@ SCENARIOS = [
         mocks={"DescribeMonitoringJob": {"ProcessingJobName": "etl", "ProcessingJobStatus": "Completed"}},
     ),
     path(
+        "a person returns to the previous champion",
+        "api-rollback-requested",
+        f"{_ASKED} > RestorePrevious > {_LOOK} > {_LOOK} > RecordReturn > AnnounceRollback > NotifyOwner "
+        "> OwnerNotified",
+    ),
+    path(
+        "a person asks while another version is being deployed",
+        "api-rollback-requested",
+        f"{_ASKED} > NotifyOwner > OwnerNotified",
+        mocks={"AdmitReturn": decided("notify")},
+    ),
+    path(
+        "a person asks for what another has asked for",
+        "api-rollback-requested",
+        f"{_ASKED} > LeftAlone",
+        mocks={"AdmitReturn": decided("leave")},
+    ),
+    path(
         "the signal cannot be read",
         "cloudwatch-alarm-state-change",
-        "IsNativeMonitor > AssessSignal > ResponseFailed",
+        "ChooseReader > AssessSignal > ResponseFailed",
         mocks={"AssessSignal": Throw("EventInvalid", "no deployment has this alarm")},
     ),
 ]

@@ -183,6 +183,24 @@ def test_an_alarm_on_probation_puts_the_champion_before_back(world: World) -> No
     assert world.sagemaker.endpoints[ENDPOINT]["EndpointConfigName"] == champion["previous"]["config"]
 
 
+def test_a_person_puts_the_champion_before_back(world: World) -> None:
+    in_service(world)
+    world.run("train", event("api-training-requested"))
+    assert world.run("deploy", world.approve(2, "2013-06-10T12:00:00Z")).end == "ModelDeployed"
+    champion = world.ledger.get("flights", "CHAMPION")
+    asked = event("api-rollback-requested")
+    asked["detail"]["deployment"] = champion["deployment"]
+    ends = [world.run("respond", asked).end for _ in range(3)]
+    assert ends == ["OwnerNotified", "LeftAlone", "LeftAlone"]
+    assert world.ledger.get("flights", "CHAMPION")["version"] == 1
+    assert world.sagemaker.endpoints[ENDPOINT]["EndpointConfigName"] == champion["previous"]["config"]
+    (told,) = world.history("DeploymentRolledBack")
+    assert (told["reason"], told["cause"]["by"]) == (
+        asked["detail"]["reason"],
+        asked["detail"]["cause"]["by"],
+    )
+
+
 def test_a_window_with_nothing_to_say_says_so_with_the_counts(world: World) -> None:
     in_service(world)
     assert world.run("monitor", due()).end == "NoData"

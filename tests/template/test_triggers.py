@@ -22,6 +22,7 @@ STARTS = {
     "sagemaker-model-package-state-change": ["DeployStateMachine"],
     "program-monitoring-requested": ["MonitorStateMachine"],
     "monitor-violation-found": ["RespondStateMachine"],
+    "api-rollback-requested": ["RespondStateMachine"],
     "cloudwatch-alarm-state-change": ["RespondStateMachine"],
     "sagemaker-processing-job-state-change": ["RespondStateMachine"],
     "states-step-functions-execution-status-change": ["Topic"],
@@ -71,6 +72,7 @@ JOB = "sagemaker-processing-job-state-change"
 EXECUTION = "states-step-functions-execution-status-change"
 MODEL, DATASET = "s3-object-created.model", "s3-object-created.dataset"
 VIOLATION = "monitor-violation-found"
+ROLLBACK = "api-rollback-requested"
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,8 @@ VIOLATION = "monitor-violation-found"
         (DATASET, "detail.bucket.name", "another-bucket"),
         (VIOLATION, "source", "evergreen.train"),
         (VIOLATION, "detail-type", "ViolationsFound"),
+        (ROLLBACK, "source", "nightly.features"),
+        (ROLLBACK, "detail-type", "RollbackWanted"),
     ],
 )
 def test_near_miss_starts_nothing(name: str, path: str, value: Any) -> None:

@@ -256,14 +256,20 @@ def test_a_folder_that_was_refused_at_first_has_a_history(ledger):
     assert call("GET", "/models/nobody/history")[0] == 404
 
 
-def test_a_person_asks_for_a_training(monkeypatch):
-    sent = []
+@pytest.fixture
+def sent(monkeypatch):
+    """What was put on the bus."""
+    entries = []
 
     def put_events(Entries):
-        sent.extend(Entries)
+        entries.extend(Entries)
         return {"FailedEntryCount": 0, "Entries": [{}]}
 
     intercept(monkeypatch, "events", {"put_events": put_events})
+    return entries
+
+
+def test_a_person_asks_for_a_training(sent):
     status, answer = call("POST", "/models/flights/train", headers={"idempotency-key": "monday"})
     assert status == 202
     assert answer["cause"] == {"kind": "person", "id": "monday", "at": "2013-04-01T10:30:00Z", "by": ANN}
@@ -326,6 +332,36 @@ def test_a_bad_decision(ledger, sagemaker, version, body, status):
     world.registered(ledger)
     sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
     assert call("POST", f"/models/flights/versions/{version}/approval", body)[0] == status
+
+
+def roll_back(**more):
+    return call("POST", "/models/flights/rollback", {"reason": "calls Newark late"} | more)
+
+
+def test_a_person_asks_for_the_version_before(ledger, sent):
+    before = world.champion(ledger)
+    second = world.champion(ledger, 2, previous=before)
+    status, answer = roll_back()
+    assert status == 202
+    assert (answer["version"], answer["returns_to"], answer["cause"]["by"]) == (2, 1, ANN)
+    named = {"reason": "calls Newark late", "version": 2, "deployment": second["deployment"]}
+    assert json.loads(sent[0]["Detail"]) == {"model": "flights", "cause": answer["cause"]} | named
+    assert (sent[0]["Source"], sent[0]["DetailType"]) == ("evergreen.api", "RollbackRequested")
+
+
+def test_nothing_to_return_to_is_409_with_the_reason(ledger, sent, executions):
+    assert roll_back() == (409, {"message": "flights: no version is in service"})
+    before = world.champion(ledger)
+    assert roll_back() == (409, {"message": "flights: there is no version before version 1 to return to"})
+    world.champion(ledger, 2, previous=before)
+    ledger.commit(acquire("flights", "deploy", execution("d"), 3600, deployment="evergreen-flights-v3-b"))
+    executions.add(execution("d"))
+    assert roll_back() == (409, {"message": "flights: evergreen-flights-v3-b is being deployed"})
+    executions.clear()  # a dead execution deploys nothing
+    assert roll_back()[0] == 202
+    assert roll_back(reason=" ")[0] == 400
+    assert call("POST", "/models/ghosts/rollback", {"reason": "x"})[0] == 404
+    assert len(sent) == 1
 
 
 def test_an_unknown_route_is_404():

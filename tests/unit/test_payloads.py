@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 from deploy import admit_deployment, promote_champion
+from evergreen.ledger import release
 from monitor import pick_window
 from onboard import check_spec
-from respond import assess_signal
+from respond import admit_return, assess_signal
 from train import admit_run, judge_challenger, pin_data
 
 from tests.unit import world
 from tests.unit.test_deploy import approved
 from tests.unit.test_monitor import DRIFT, captured, recorded, scheduled
 from tests.unit.test_onboard import publish
-from tests.unit.test_respond import alarm, second_champion
+from tests.unit.test_respond import alarm, asked, second_champion
 from tests.unit.test_train import evaluation
 from tests.unit.world import cause, execution, requested
 
@@ -93,6 +94,9 @@ def test_respond(ledger):
     world.champion(ledger)
     second_champion(ledger)
     decision = run(assess_signal, "respond", event=alarm("2013-07-01T20:00:00Z"), job=None)
+    assert_holds(decision, references("respond", "decision"))
+    ledger.commit(release("flights", "deploy", execution("one", "respond")))
+    decision = run(admit_return, "respond", event=asked())
     assert_holds(decision, references("respond", "decision"))
 
 

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 from evergreen import decisions, names, times, trainings
+from evergreen.errors import AwsUnavailable, EventInvalid
 from evergreen.events import Cause
 from evergreen.ledger import acquire, put
-from respond import assess_signal, record_return
+from respond import admit_return, assess_signal, record_return
 
 from tests.unit import world
 from tests.unit.test_monitor import DRIFT, LOSS
@@ -215,6 +216,77 @@ def test_an_alarm_within_probation_returns_to_the_version_before(ledger, sagemak
     assert ledger.need("flights", "PACKAGE#000001")["status"] == "InService"
     assert ledger.holder("flights", "deploy") is None
     assert len(kinds(ledger, "DeploymentRolledBack", "ModelDeployed")) == 2
+
+
+def asked(deployment="evergreen-flights-v2-aaaaaa", id="request-1", **more):
+    """As the API sends it."""
+    detail = {"model": "flights", "deployment": deployment, "version": 2, "reason": "calls Newark late"}
+    detail |= {"cause": cause("person", id, "2013-09-01T00:00:00Z", "ann")} | more
+    return {
+        "source": "evergreen.api",
+        "detail-type": "RollbackRequested",
+        "time": "2013-09-01T00:00:00Z",
+        "detail": detail,
+    }
+
+
+def admit(event, name="one"):
+    return admit_return.handler({"event": event, "execution": execution(name, "respond")}, world.CONTEXT)
+
+
+def test_a_person_returns_to_the_version_before_at_any_time(ledger, sagemaker, executions):
+    second_champion(ledger)
+    sagemaker.package(f"{world.GROUP}/2")
+    executions.add(execution("one", "respond"))
+    decision = admit(asked())
+    assert admit(asked()) == decision  # killed after its side effect, and retried
+    assert (decision["action"], decision["rollback"]["config"]) == ("rollback", "evergreen-flights-v1-aaaaaa")
+    assert ledger.holder("flights", "deploy")["owner"] == execution("one", "respond")
+    assert "already decided: rollback" in admit(asked(), "two")["reason"]
+    again = admit(asked(id="request-2"), "three")
+    assert (again["action"], "is being taken out of service already" in again["reason"]) == ("notify", True)
+    record_return.handler({"decision": decision, "execution": execution("one", "respond")}, world.CONTEXT)
+    assert ledger.need("flights", "CHAMPION")["version"] == 1
+    rejected = sagemaker.packages[f"{world.GROUP}/2"]
+    assert rejected["ApprovalDescription"] == "rolled back: calls Newark late (by ann)"
+    (told,) = kinds(ledger, "DeploymentRolledBack")
+    assert (told["reason"], told["cause"]["by"], told["at"]) == (
+        "calls Newark late",
+        "ann",
+        "2013-09-01T00:00:00Z",
+    )
+    late = admit(asked(id="request-3"), "four")
+    assert (late["action"], "is not in service any more" in late["reason"]) == ("leave", True)
+    actions = [row["action"] for row in kinds(ledger, "SignalAssessed")]
+    assert sorted(actions) == ["leave", "leave", "notify", "rollback"]
+
+
+def test_a_person_is_told_what_is_in_the_way_of_a_return(ledger, executions):
+    assert "there is no version before version 1" in admit(asked("evergreen-flights-v1-aaaaaa"))["reason"]
+    second_champion(ledger)
+    ledger.commit(
+        acquire("flights", "deploy", execution("d"), 3600, deployment="evergreen-flights-v3-bbbbbb")
+    )
+    executions.add(execution("d"))
+    decision = admit(asked(id="request-2"), "two")
+    assert decision["action"] == "notify"
+    assert "evergreen-flights-v3-bbbbbb is being deployed" in decision["message"]
+
+
+def test_a_deployment_that_begins_meanwhile_is_met_again(ledger, executions, monkeypatch):
+    second_champion(ledger)
+    executions.add(execution("d"))
+    ledger.commit(
+        acquire("flights", "deploy", execution("d"), 3600, deployment="evergreen-flights-v3-bbbbbb")
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(admit_return.deployments, "under_way", lambda *args: "")
+        patch.setattr(admit_return.LEDGER, "holder", lambda *args: None)
+        with pytest.raises(AwsUnavailable):
+            admit(asked())
+    assert admit(asked())["action"] == "notify"
+    with pytest.raises(EventInvalid):
+        admit(asked(reason="", id="request-9"))
 
 
 def test_a_dead_deployments_lock_does_not_hinder_the_return(ledger):

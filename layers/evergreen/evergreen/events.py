@@ -42,7 +42,7 @@ def cause_of(event: Event) -> tuple[str, Cause]:
         at = time_of(event, detail.get("at"))
         model = _model(detail)
         return model, Cause("schedule", f"{model}@{at}", at, "schedule")
-    if kind in ("TrainingRequested", "MonitoringRequested", "ViolationFound"):
+    if kind in ("TrainingRequested", "MonitoringRequested", "RollbackRequested", "ViolationFound"):
         return _model(detail), _own_cause(event, detail)
     raise EventInvalid(f"no cause is known for {kind!r} from {source!r}")
 
