@@ -1,0 +1,255 @@
+"""A column over blocks of time, and what is measured when some of the blocks are set against the rest.
+
+A draw is a choice of blocks. For each draw five figures say how the drawn blocks differ from the others:
+`distance` (the largest difference of the distribution functions, or of shares), `standard` (the largest
+difference of one cell in its own standard deviations: a rare category that doubles is as loud as a frequent
+one that moves a little), and shares of rows gained: `missing` values, `new` categories that the rest does
+not have, `outliers` beyond the baseline's far fences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.monitor.blocks import Blocks, Edges
+from jobs.monitor.columns import Column, NumberColumn
+from jobs.monitor.profile import Profile
+from jobs.monitor.sketch import Quantiles
+
+FIGURES = ("distance", "standard", "missing", "new", "outliers")
+FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (1977, chapter 2)
+LEAST_SPREAD = 0.003  # standard deviation of a cell's share under which no difference is magnified further
+EXACT = 2**24  # rows up to which float32 adds without error
+UNEVEN = 1.1  # blocks of one side with so many times the other's rows are thinned to as many
+
+
+@dataclass(frozen=True)
+class Series:
+    """`counts` int64[block, cell], the last cell for missing values. `ordered`: cells are bins of numbers in
+    ascending order. `far` bool[cell - 1]: bins beyond the fences."""
+
+    name: str
+    ordered: bool
+    counts: np.ndarray
+    far: np.ndarray
+
+    def take(self, first: int, last: int) -> Series:
+        """Some of the blocks."""
+        return Series(self.name, self.ordered, self.counts[first:last], self.far)
+
+    def split(self, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+        """The counts behind the first `blocks` blocks, and those of the first."""
+        return self.counts[blocks:], self.counts[:blocks]
+
+    def measured(self) -> list[str]:
+        """The figures that this column has."""
+        own = {"outliers"} if self.ordered and self.far.any() else set() if self.ordered else {"new"}
+        return [figure for figure in FIGURES if figure in {"distance", "standard", "missing"} | own]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a null says of the observed figures, all in step with `keys` (column, figure). `thresholds`: the
+    figure that is as rare as the stated rate; `t`: in standard deviations of the draws; `p`: how often the
+    rarest of all watched figures is as rare as this one."""
+
+    keys: list[tuple[str, str]]
+    observed: np.ndarray
+    thresholds: np.ndarray
+    t: np.ndarray
+    p: np.ndarray
+    watched: np.ndarray
+    draws: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`cells` float[draw, cell]: differences of shares, or of distribution functions. `shares`: the figures
+    that are shares of rows, float[draw] each."""
+
+    cells: np.ndarray
+    shares: dict[str, np.ndarray]
+
+    def figures(self, spread: np.ndarray) -> dict[str, np.ndarray]:
+        """float[draw] by figure. `spread` is the cells' standard deviation, from `spread_of`."""
+        size = np.abs(self.cells)
+        return {"distance": size.max(axis=1), "standard": (size / spread).max(axis=1), **self.shares}
+
+    def spread(self) -> np.ndarray:
+        """float[cell]: the differences' standard deviation over the draws."""
+        return np.sqrt(np.square(self.cells).mean(axis=0) + LEAST_SPREAD**2)
+
+    def spread_without_own(self) -> np.ndarray:
+        """float[draw, cell]: that of all other draws."""
+        squares = np.square(self.cells)
+        others = (squares.sum(axis=0) - squares) / max(len(squares) - 1, 1)
+        return np.sqrt(others + LEAST_SPREAD**2)
+
+
+def draw(series: Series, chosen: np.ndarray, pool: np.ndarray | None = None) -> Drawn:
+    """`chosen` float32[draw, block] of 0 and 1. The chosen blocks' rows are taken from `pool`, where it is
+    given: the same blocks with fewer rows."""
+    kind = np.float32 if series.counts.sum() < EXACT else np.float64
+    counts = series.counts.astype(kind)
+    inside = chosen @ counts
+    outside = counts.sum(axis=0) - inside
+    return compare(series, inside if pool is None else chosen @ pool.astype(kind), outside)
+
+
+def even(series: Series, blocks: int, seed: int) -> np.ndarray | None:
+    """The blocks with about as many rows in each of the window's as in each of the baseline's first `blocks`,
+    the larger ones thinned; None where they are alike. A small block is noisier than a large one, and would
+    hardly count in a draw beside it."""
+    now, before = series.split(blocks)
+    sizes = [side.sum() / max(len(side), 1) for side in (before, now)]
+    ratio = sizes[0] / max(sizes[1], 1)
+    if 1 / UNEVEN <= ratio <= UNEVEN or not sizes[0]:
+        return None
+    if ratio > 1:
+        before = thinned(before, 1 / ratio, seed)
+    else:
+        now = thinned(now, ratio, seed)
+    return np.concatenate((before, now))
+
+
+def compare(series: Series, inside: np.ndarray, outside: np.ndarray) -> Drawn:
+    """float[draw, cell] rows inside and outside of each draw."""
+    present, others = (side[:, :-1].sum(axis=1, keepdims=True) for side in (inside, outside))
+    cells = inside[:, :-1] / np.maximum(present, 1) - outside[:, :-1] / np.maximum(others, 1)
+    cells[(present[:, 0] < 0.5) | (others[:, 0] < 0.5)] = 0.0
+    missing = [_share(side[:, -1], side.sum(axis=1)) for side in (inside, outside)]
+    shares = {"missing": np.maximum(missing[0] - missing[1], 0.0)}
+    if series.ordered:
+        if series.far.any():
+            shares["outliers"] = np.maximum(cells[:, series.far].sum(axis=1), 0.0)
+        cells = np.cumsum(cells, axis=1)
+    else:
+        unknown = np.where(outside[:, :-1] < 0.5, inside[:, :-1], 0.0).sum(axis=1)
+        shares["new"] = _share(unknown, present[:, 0])
+    return Drawn(cells, shares)
+
+
+def pooled(reference: Profile, window: Profile, length: int | None) -> tuple[list[Series], int, int]:
+    """(a series per column with the baseline's blocks first and the window's behind them, how many of
+    either). Without blocks on the same edges: one block each.
+
+    The window's blocks are brought together into at most `length`: a week that starts at noon touches eight
+    days. Columns that the two do not share, or that hold another type, are left out.
+    """
+    before, now = reference.blocks, window.blocks
+    groups = _grouped(now.rows, length) if now else []
+    if before and groups and len(before.keys) > 1 and _alike(before, now):
+        pairs = _of_blocks(before, now, groups)
+        blocks, size = len(before.keys), len(groups)
+    else:
+        edges = before.edges if before else Edges.of(reference)
+        pairs = _of_profiles(reference, window, edges)
+        blocks, size = 1, 1
+    made = []
+    for name, ordered, old, new, edges in pairs:
+        column = reference.columns[name]
+        far = _far(column.quantiles, edges) if isinstance(column, NumberColumn) else np.zeros(0, bool)
+        made.append(Series(name, ordered, np.concatenate((old, new)), far))
+    return made, blocks, size
+
+
+def fenced(edges: Edges, reference: Profile) -> Edges:
+    """Edges with the far fences of every number among them: a baseline counted on these knows how the share
+    of outliers differs from block to block."""
+    numbers = {
+        name: np.unique(np.concatenate((own, fences(reference.columns[name].quantiles))))
+        for name, own in edges.numbers.items()
+    }
+    return Edges(numbers, edges.categories)
+
+
+def fences(quantiles: Quantiles) -> np.ndarray:
+    """(the greatest value under the low fence, the high fence): outliers are x <= low and x > high. Where the
+    quartiles meet, the fences are the least and the greatest value seen."""
+    if not quantiles.n:
+        return np.zeros(0)
+    low, high = (float(value) for value in quantiles.quantile(np.array([0.25, 0.75])))
+    with np.errstate(over="ignore"):
+        reach = FENCE * (high - low)
+        bounds = (low - reach, high + reach) if reach > 0 else (quantiles.minimum, quantiles.maximum)
+    found = np.array([np.nextafter(bounds[0], -np.inf), bounds[1]])
+    return found[np.isfinite(found)]
+
+
+def _far(quantiles: Quantiles, edges: np.ndarray) -> np.ndarray:
+    """The bins beyond the fences; none where the edges do not have them."""
+    marks, bins = fences(quantiles), np.arange(len(edges) + 1)
+    if len(marks) < 2 or not np.isin(marks, edges).all():
+        return np.zeros(len(bins), bool)
+    return (bins <= np.searchsorted(edges, marks[0])) | (bins > np.searchsorted(edges, marks[1]))
+
+
+def _of_blocks(
+    before: Blocks, now: Blocks, groups: list[np.ndarray]
+) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray, np.ndarray]]:
+    sides = [(blocks.counts, blocks.missing) for blocks in (before, now)]
+    for name in before.edges:
+        old, new = (np.column_stack((counts[name], missing[name])) for counts, missing in sides)
+        joined = np.stack([new[group].sum(axis=0) for group in groups])
+        ordered = name in before.edges.numbers
+        yield name, ordered, old, joined, before.edges.numbers[name] if ordered else np.zeros(0)
+
+
+def _of_profiles(
+    reference: Profile, window: Profile, edges: Edges
+) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray, np.ndarray]]:
+    for name, column in reference.columns.items():
+        other = window.columns.get(name)
+        if other is None or type(other) is not type(column) or name not in edges:
+            continue
+        old, new = (_one_block(side, edges) for side in (column, other))
+        ordered = name in edges.numbers
+        yield name, ordered, old, new, edges.numbers[name] if ordered else np.zeros(0)
+
+
+def _one_block(column: Column, edges: Edges) -> np.ndarray:
+    """int64[1, cell]."""
+    name = column.field.name
+    if isinstance(column, NumberColumn):
+        counts = column.histogram(edges.numbers[name])
+    else:
+        counts = column.counts.of(list(edges.categories[name]))
+        counts = np.append(counts, column.n - counts.sum())
+    return np.append(counts, column.rows - column.n)[None]
+
+
+def _alike(before: Blocks, now: Blocks) -> bool:
+    return before.length == now.length and before.edges == now.edges
+
+
+def _grouped(rows: np.ndarray, length: int | None) -> list[np.ndarray]:
+    """Places of the window's blocks, brought together into at most `length` groups of about the same size."""
+    places = np.flatnonzero(rows)
+    if not length or len(places) <= length:
+        return [np.array([place]) for place in places]
+    if len(places) == length + 1:  # the first and the last are parts of a block
+        return [places[[0, -1]], *(np.array([place]) for place in places[1:-1])]
+    middle = np.cumsum(rows[places]) - rows[places] / 2
+    group = np.minimum((middle * length / rows.sum()).astype(int), length - 1)
+    return [places[group == index] for index in range(length) if (group == index).any()]
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
+
+
+def thinned(counts: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """int64[block, cell] with `share` of every block's rows, drawn without replacement, cell by cell."""
+    rng = np.random.default_rng(seed)
+    kept = counts.copy()
+    rest = kept.sum(axis=1)
+    wanted = np.rint(rest * share).astype(np.int64)
+    for cell in range(kept.shape[1]):
+        own = counts[:, cell]
+        rest = rest - own
+        kept[:, cell] = rng.hypergeometric(own, rest, wanted)
+        wanted = wanted - kept[:, cell]
+    return kept
