@@ -128,6 +128,12 @@ def positions(values: pa.Array, among: pa.Array, absent: int) -> np.ndarray:
     return places
 
 
+def int64_array(values: np.ndarray) -> pa.Array:
+    return pa.Int64Array.from_buffers(
+        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
 def text_array(values: list[str]) -> pa.Array:
     """A string array of a list, past `pa.array`, which asks pandas about it."""
     encoded = [value.encode() for value in values]

@@ -81,8 +81,8 @@ class NumberColumn:
         saturated = self.distinct.saturated
         if saturated:
             hashed = finish(spreaded)
-            gaps = np.isnan(values)
-            self.distinct.update(hashed[~gaps] if gaps.any() else hashed)
+            kept = np.flatnonzero(hashed < self.distinct.limit)
+            self.distinct.update(hashed[kept[~np.isnan(values[kept])]])
         self.mistyped += mistyped
         self.missing -= mistyped
         if blocks is not None and cut is not None:
@@ -122,7 +122,7 @@ class NumberColumn:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(np.add.reduce(values)) / len(values)
             differences = np.subtract(values, mean, out=buffers.scratch(len(values), "moments"))
-            squares = float(np.add.reduce(np.multiply(differences, differences, out=differences)))
+            squares = float(np.einsum("i,i->", differences, differences))  # dot would start BLAS's threads
         self.n, self.mean, self._squares = _pooled(
             (self.n, self.mean, self._squares), (len(values), mean, squares)
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.monitor.buffers import as_large, fixed, positions, text_array, text_buffers
+from jobs.monitor.buffers import as_large, fixed, int64_array, positions, text_array, text_buffers
 from jobs.monitor.hashing import hash_text
 
 LIMIT = 50_000
@@ -114,9 +114,3 @@ class Counts:
 def same(one: pa.Array, other: pa.Array) -> bool:
     """Whether two dictionaries are equal: each batch of a Parquet row group brings a copy of the same."""
     return one is other or (len(one) == len(other) and one.type == other.type and one.equals(other))
-
-
-def int64_array(values: np.ndarray) -> pa.Array:
-    return pa.Int64Array.from_buffers(
-        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
-    )

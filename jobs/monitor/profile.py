@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -145,49 +146,59 @@ def profile(
         blocks = Blocks(edges, round(block.total_seconds() * 1e6))
     made = Profile(schema, blocks)
     with ThreadPoolExecutor(WORKERS) as pool:
-        pending: list[Any] = []
-        hashes = None
-        for batch in _limited(batches):
-            _finish(made, pending, hashes)
-            hashes = RowHash(len(batch))
-            pending = _start(made, batch, hashes, pool)
-        _finish(made, pending, hashes)
+        begun: list[tuple[list[Future], RowHash]] = []
+        for batch in _limited(batches):  # read while the threads count the one before
+            _finish(made, begun)
+            begun.append(_begin(made, batch, pool))
+        _finish(made, begun)
     for name, rows in getattr(source, "extra", {}).items():
         made.extra[name] = made.extra.get(name, 0) + rows
     return made
 
 
-def _start(made: Profile, batch: pa.RecordBatch, hashes: RowHash, pool: ThreadPoolExecutor) -> list[Any]:
-    """Hands each column of the batch to a thread: columns do not depend on one another, so that the result
+def _begin(made: Profile, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> tuple[list[Future], RowHash]:
+    """Lets the threads take the batch's columns one by one: no column depends on another, so that the result
     does not depend on which thread was faster."""
     made.rows += len(batch)
-    cut = _cut(made, batch)
-    blocks = made.blocks
-    pending = []
+    blocks, cut, hashes = made.blocks, _cut(made, batch), RowHash(len(batch))
+    work: deque[tuple[Any, ...]] = deque()
     for name, column in made.columns.items():
-        index = batch.schema.get_field_index(name)
-        if index < 0:
-            column.rows += len(batch)
-            column.missing += len(batch)
-            column.absent += len(batch)
-            if blocks and cut and name in blocks.edges:
-                blocks.add_absent(name, cut)
-            continue
         counted = blocks if blocks and name in blocks.edges else None
-        pending.append(pool.submit(column.update, batch.column(index), hashes, counted, cut))
+        index = batch.schema.get_field_index(name)
+        if index >= 0:
+            work.append((column, batch.column(index), hashes, counted, cut))
+        else:
+            _count_absent(column, len(batch), counted, cut)
     roles = {made.schema.id, made.schema.time, made.schema.target, *made.schema.protected}
     for name in batch.schema.names:
         if name not in made.columns and name not in roles:
             made.extra[name] = made.extra.get(name, 0) + len(batch)
-    return pending
+    return [pool.submit(_take, work) for _ in range(WORKERS)], hashes
 
 
-def _finish(made: Profile, pending: list[Any], hashes: RowHash | None) -> None:
-    wait(pending)
-    for future in pending:
-        future.result()
-    if hashes is not None:
+def _take(work: deque[tuple[Any, ...]]) -> None:
+    while True:
+        try:
+            column, *arguments = work.popleft()
+        except IndexError:
+            return
+        column.update(*arguments)
+
+
+def _finish(made: Profile, begun: list[tuple[list[Future], RowHash]]) -> None:
+    while begun:
+        futures, hashes = begun.pop()
+        for future in futures:
+            future.result()
         made.duplicates.update(finish(hashes.values))
+
+
+def _count_absent(column: Column, rows: int, blocks: Blocks | None, cut: Cut | None) -> None:
+    column.rows += rows
+    column.missing += rows
+    column.absent += rows
+    if blocks and cut:
+        blocks.add_absent(column.field.name, cut)
 
 
 def _cut(made: Profile, batch: pa.RecordBatch) -> Cut | None:

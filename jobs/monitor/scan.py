@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.contract import JobError
+from jobs.monitor.buffers import int64_array
 from jobs.monitor.schema import Schema
 
 BATCH = 1 << 17
 SAMPLED = 1 << 17  # about so many rows are what bins are learned from
 SAMPLED_GROUPS = 16  # row groups that they are taken from, at most
-FEW_GROUPS = 4  # fewer are read as a whole
+THINNED = 8  # one row of so many, where nobody knows how many there are
+LEAST = 1 << 12  # rows that are left of a batch, if it has them
 HELD = 64 << 20  # bytes that are kept of what can be read but once
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".arrows")
 READ_BUFFER = 1 << 20
@@ -50,28 +52,22 @@ class Scan:
         return pa.schema(list(fields.values()))
 
     def sample(self) -> Iterator[pa.RecordBatch]:
-        """About SAMPLED rows from all over the files: the first ones of row groups, where Parquet has
-        several, or of every batch."""
-        parquet = all(path.suffix == ".parquet" for path in self.files)
-        groups = (
-            [(path, group) for path in self.files for group in range(_row_groups(path))] if parquet else []
-        )
-        if len(groups) < FEW_GROUPS:
-            yield from self._thinned()
+        """About SAMPLED rows, evenly from all over the files; of many row groups, from some of them."""
+        if any(path.suffix != ".parquet" for path in self.files):
+            yield from (_thinned(batch, THINNED) for batch in self)
             return
-        wanted = min(len(groups), SAMPLED_GROUPS)
-        most = SAMPLED // wanted
-        for path, group in (groups[index * len(groups) // wanted] for index in range(wanted)):
+        groups = []
+        for path in self.files:
             with _named(path):
-                yield from _first(self._parquet(path, [group], most), most)
-
-    def _thinned(self) -> Iterator[pa.RecordBatch]:
-        """Every batch's first rows: all of a small table, fewer of each batch the more there are."""
-        left = SAMPLED
-        for batch in self:
-            most = max(left // 8, SAMPLED // 64)
-            yield batch.slice(0, most)
-            left -= most
+                metadata = pq.read_metadata(path)
+            groups += [(path, at, metadata.row_group(at).num_rows) for at in range(metadata.num_row_groups)]
+        wanted = min(len(groups), SAMPLED_GROUPS)
+        chosen = [groups[index * len(groups) // wanted] for index in range(wanted)]
+        step = sum(rows for _, _, rows in chosen) // SAMPLED
+        for path, group, _ in chosen:
+            with _named(path):
+                for batch in self._parquet(path, [group], threads=True):
+                    yield _thinned(batch, step)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
         if path.suffix == ".parquet":
@@ -82,7 +78,7 @@ class Scan:
             yield from self._arrow(path)
 
     def _parquet(
-        self, path: Path, groups: list[int] | None = None, rows: int = BATCH
+        self, path: Path, groups: list[int] | None = None, threads: bool = False
     ) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER)
         schema = file.schema_arrow
@@ -92,7 +88,7 @@ class Scan:
             path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
         )
         groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
-        yield from file.iter_batches(min(rows, BATCH), row_groups=groups, columns=wanted, use_threads=False)
+        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=threads)
 
     def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
         """Typed as long as every cell is of its column's type. From the first that is not, everything is read
@@ -192,8 +188,8 @@ def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatc
     if iter(batches) is batches:
         batches = _held(batches)
     batches = list(batches)
-    share = SAMPLED / max(sum(len(batch) for batch in batches), SAMPLED)
-    return batches, [batch.slice(0, math.ceil(len(batch) * share)) for batch in batches]
+    step = sum(len(batch) for batch in batches) // SAMPLED
+    return batches, [_thinned(batch, step) for batch in batches]
 
 
 def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -207,21 +203,15 @@ def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield batch.slice(0, rows)
-        rows -= len(batch)
-        if rows <= 0:
-            return
+def _thinned(batch: pa.RecordBatch, step: int) -> pa.RecordBatch:
+    """Every step-th row, of a short batch every one: rows are often in order of time, and the first of them
+    say nothing of the last."""
+    step = min(step, len(batch) // LEAST)
+    return batch.take(int64_array(np.arange(0, len(batch), step))) if step > 1 else batch
 
 
 def _is_dictionary_worth(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _row_groups(path: Path) -> int:
-    with _named(path):
-        return pq.read_metadata(path).num_row_groups
 
 
 def _schema_of(path: Path) -> pa.Schema:
