@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from evergreen import spec, units
+from evergreen import monitoring, spec, units
 from evergreen.errors import SpecInvalid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.monitor import bias_metrics
 from tests.unit.world import MODEL_YAML
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,8 @@ canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 1
 , count: 2 |  | line 12: serve.count: 1 instance cannot be split for a canary deployment: set it to 2
 count: 2 | count: 2, scaling: {min: 1, max: 3, invocations_per_instance: 9} | line 12: serve.scaling.min: 1
 count: 2 | count: 2, scaling: {min: 3, max: 2, invocations_per_instance: 9} | line 12: serve.scaling.min: 3 is
+canary, percent: 10 | rolling, percent: 4 | line 14: ship.percent: 4 % is under 5 %, the smallest batch of a
+strategy: canary | strategy: gradual | line 14: ship.strategy: 'gradual' is not one of canary, linear, rolling
 canary, percent: 10, bake: 10m | linear, percent: 10, bake: 1h | line 14: ship.bake: 10 steps of 1h take
 every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minutes
 metric: log_loss | metric: logloss | line 19: monitor.quality.metric: 'logloss' is not a metric of
@@ -99,6 +102,65 @@ def test_a_mistake_has_its_line_and_its_reason(mistake):
     old, new, found = mistake.split(" | ")
     (only,) = mistakes(changed(old, new))
     assert only.strip().startswith(found)
+
+
+MONITOR = """
+  bias:
+    facets: {origin: [JFK, LGA], distance: 1000, carrier: null}
+    positive: [0]
+    metrics: [DPPL, DI]
+    limits: {DI: 0.8}
+    false_alarms: 2%
+  attribution: {ndcg: 0.85, l1: 0.2}
+  rules:
+    python: rules.py
+    sql:
+      - {name: no rows at night, query: "SELECT 1 FROM captured WHERE dep_hour < 4", description: dawn}
+"""
+
+
+def monitored(old="", new=""):
+    assert old in MONITOR
+    head, tail = changed("target: late", "target: late\nprotected: [carrier]").split("retrain:")
+    return f"{head.rstrip()}{MONITOR.replace(old, new)}retrain:{tail}"
+
+
+def test_what_the_analyser_is_asked():
+    monitor = spec.parse(monitored(), files={"train.py", "inference.py", "rules.py"})["monitor"]
+    assert monitor["bias"]["facets"] == {"origin": ["JFK", "LGA"], "distance": 1000, "carrier": None}
+    assert monitor["bias"]["false_alarms"] == 0.02
+    assert monitor["attribution"] == {"ndcg": 0.85, "l1": 0.2, "false_alarms": None}
+    assert [query["name"] for query in monitor["rules"]["sql"]] == ["no rows at night"]
+    listed = spec.parse(monitored("{origin: [JFK, LGA], distance: 1000, carrier: null}", "[origin, carrier]"))
+    assert listed["monitor"]["bias"]["facets"] == {"origin": None, "carrier": None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("carrier: null", "gate: null", "monitor.bias.facets: 'gate' is neither a feature nor in"),
+        ("carrier: null", "carrier: [[a]]", "monitor.bias.facets.carrier[0]: must be a single value"),
+        ("[DPPL, DI]", "[DPPL, ID]", "monitor.bias.metrics[1]: 'ID' is not one of CI, DPL"),
+        ("{DI: 0.8}", "{DIR: 0.8}", "monitor.bias.limits.DIR: is not a bias metric"),
+        ("2%", "0", "monitor.bias.false_alarms: 0 is not between 0.01 % and 50 %"),
+        ("l1: 0.2", "l1: 3", "monitor.attribution.l1: 3 is not between 0 and 2"),
+        ("rules.py", "checks.py", "monitor.rules.python: checks.py is not in the folder"),
+        ("rules.py", "rules.sh", "monitor.rules.python: 'rules.sh' is not a Python file"),
+        (
+            "description: dawn}",
+            "description: dawn}\n      - {name: no rows at night, query: SELECT 2}",
+            "monitor.rules.sql: two rules are called 'no rows at night'",
+        ),
+        ("name: no rows at night, ", "", "monitor.rules.sql[0].name: is missing"),
+    ],
+)
+def test_what_the_analyser_cannot_be_asked(old, new, found):
+    (only,) = mistakes(monitored(old, new), files={"train.py", "inference.py", "rules.py"})
+    assert found in only
+
+
+def test_the_bias_metrics_are_those_of_the_job():
+    assert tuple(bias_metrics.NAMES) == monitoring.BIAS_METRICS
 
 
 @pytest.mark.parametrize(

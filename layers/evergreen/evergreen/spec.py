@@ -11,7 +11,7 @@ default filled in. All mistakes are reported at once, each with its line:
 from collections.abc import Collection
 from typing import Any
 
-from . import budget, metrics, units
+from . import budget, metrics, monitoring, shipping, units
 from .errors import SpecInvalid
 from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, list_of, mapping, mapping_of, scalar
@@ -19,8 +19,6 @@ from .schema import Key, Kind, Mistake, compose, find, list_of, mapping, mapping
 MINUTE, HOUR, DAY = 60, 3600, 86400
 CAUSES = ("violation", "data")
 SOURCES = ("base", "captured")
-# MaximumExecutionTimeoutInSeconds of UpdateEndpoint, less ten minutes for the fleet to start.
-LONGEST_SHIFT = 28800 - 600
 
 _name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and dashes"))
 _column = scalar(units.text(r"\S.*", "a column's name"))
@@ -69,27 +67,6 @@ _processing = mapping(
         "instance": Key(_instance, "ml.m5.large"),
         "volume_gb": Key(_volume, 30),
         "timeout": Key(scalar(units.duration(MINUTE, 24 * HOUR)), HOUR),
-    }
-)
-_alarms = mapping(
-    {
-        "errors": Key(scalar(units.fraction(0, 1)), 0.01),
-        "latency_p99": Key(scalar(units.duration(0.001, 60)), 1),
-    }
-)
-_ship = mapping(
-    {
-        "strategy": Key(scalar(units.choice(("canary", "linear", "all_at_once"))), "all_at_once"),
-        "percent": Key(scalar(units.percent(1, 50)), 10),
-        "bake": Key(scalar(units.duration(0, HOUR)), 10 * MINUTE),
-        "alarms": Key(_alarms, _defaults(_alarms)),
-        "probation": Key(scalar(units.duration(0, 30 * DAY)), DAY),
-    }
-)
-_drift = mapping(
-    {
-        "drift": Key(scalar(units.number(0, 1)), 0.1),
-        "seasonal": Key(list_of(_column), []),
     }
 )
 _retrain = mapping(
@@ -155,27 +132,8 @@ _MODEL = mapping(
                 }
             )
         ),
-        "ship": Key(_ship, _defaults(_ship)),
-        "monitor": Key(
-            mapping(
-                {
-                    "every": Key(scalar(units.duration(MINUTE, 365 * DAY))),
-                    "lookback": Key(scalar(units.duration(MINUTE, 365 * DAY)), None),
-                    "min_rows": Key(_rows, 1000),
-                    "data": Key(_drift, _defaults(_drift)),
-                    "quality": Key(
-                        mapping(
-                            {
-                                "metric": Key(scalar(units.text(r"\w+", "a metric's name"))),
-                                "tolerance": Key(scalar(units.number(0))),
-                                "min_labels": Key(_rows, 100),
-                            }
-                        ),
-                        None,
-                    ),
-                }
-            )
-        ),
+        "ship": Key(shipping.SECTION, shipping.DEFAULT),
+        "monitor": Key(monitoring.SECTION),
         "retrain": Key(_retrain, _defaults(_retrain)),
     }
 )
@@ -227,19 +185,10 @@ def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[
     if spec["task"]:
         yield from _metric_contradictions(spec)
     if spec["ship"]:
-        yield from _ship_contradictions(spec["ship"], spec["serve"] or {})
+        yield from shipping.contradictions(spec["ship"], spec["serve"] or {})
     if spec["retrain"]:
         yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
-    monitor = spec["monitor"] or {}
-    if monitor.get("every") and monitor["every"] % MINUTE:
-        yield "monitor.every", "is not a whole number of minutes"
-    for name in (monitor.get("data") or {}).get("seasonal") or ():
-        if name not in features:
-            yield "monitor.data.seasonal", f"{name!r} is not a feature"
-
-
-def _least(serve: dict[str, Any]) -> int | None:
-    return (serve.get("scaling") or {}).get("min")
+    yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
 
 
 def _feature_contradictions(path: str, feature: dict[str, Any]):
@@ -279,24 +228,3 @@ def _retrain_contradictions(retrain: dict[str, Any], train: dict[str, Any]):
     elif budget.reserve(train) > retrain["budget"]:
         most = f"one training may cost {budget.reserve(train):.2f} USD within its timeout"
         yield "retrain.budget", f"{retrain['budget']:g} USD a month is too little: {most}"
-
-
-def _ship_contradictions(ship: dict[str, Any], serve: dict[str, Any]):
-    """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys."""
-    strategy = ship["strategy"]
-    if strategy in ("canary", "linear"):
-        # A part of the traffic is a part of the fleet: at most half of its instances.
-        for path, least in (("serve.count", serve.get("count")), ("serve.scaling.min", _least(serve))):
-            if least == 1:
-                fix = "set it to 2, or ship.strategy to all_at_once"
-                yield path, f"1 instance cannot be split for a {strategy} deployment: {fix}"
-    if strategy != "linear" or not ship["percent"]:
-        return
-    if ship["percent"] < 10:
-        yield "ship.percent", f"{ship['percent']} % is under 10 %, the smallest step of a linear shift"
-    steps = -(-100 // ship["percent"])
-    if ship["bake"] and steps * ship["bake"] > LONGEST_SHIFT:
-        yield (
-            "ship.bake",
-            f"{steps} steps of {units.spoken(ship['bake'])} take longer than a deployment may (8h)",
-        )
