@@ -27,7 +27,7 @@ import numpy as np
 from jobs.monitor.bootstrap import CONFIDENCE, student
 
 LOW, HIGH = -0.5, 6.0  # standard deviations between which a block's loss counts
-BETS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8])  # lambda, as shares of 1 / limit
+BETS = np.array([0.06, 0.12, 0.25, 0.5])  # lambda, as shares of 1 / limit: from small changes to large
 ROOF = 10.0  # M stays under this many thresholds, so that a model that recovers is believed within days
 LEAST_BLOCKS = 5
 FALSE_ALARMS = 0.01
@@ -115,23 +115,23 @@ def fit(
 
 def run(settings: Settings, means: Sequence[float], sizes: Sequence[int]) -> Detection:
     """All blocks in order of time: a few hundred numbers, so that nothing but them need be kept."""
-    factors = _factors(settings, np.asarray(means, float), np.asarray(sizes, float))
-    values = trajectory(factors, settings.threshold * ROOF)
+    by_block = factors(settings, np.asarray(means, float), np.asarray(sizes, float))
+    values = trajectory(by_block, settings.threshold * ROOF)
     is_over = values >= settings.threshold
     fired_at = since = None
     if len(values) and is_over[-1]:
         under = np.flatnonzero(~is_over)
         fired_at = int(under[-1]) + 1 if len(under) else 0
-        since = _since(factors[: fired_at + 1])
+        since = _since(by_block[: fired_at + 1])
     last = float(values[-1]) if len(values) else 0.0
     return Detection(last, settings.threshold, len(values), fired_at, since)
 
 
-def trajectory(factors: np.ndarray, roof: float = math.inf) -> np.ndarray:
-    """M after each block, of factors (blocks, bets)."""
-    capital = np.zeros(factors.shape[1])
-    values = np.empty(len(factors))
-    for index, factor in enumerate(factors):
+def trajectory(by_block: np.ndarray, roof: float = math.inf) -> np.ndarray:
+    """M after each block, of `factors`: (blocks, bets)."""
+    capital = np.zeros(by_block.shape[1])
+    values = np.empty(len(by_block))
+    for index, factor in enumerate(by_block):
         capital = (capital + 1) * factor
         values[index] = capital.mean()
         if values[index] > roof:
@@ -147,7 +147,8 @@ def standardised(settings: Settings, means: np.ndarray, sizes: np.ndarray) -> np
     return (means - settings.mean - settings.tolerance) / np.where(sd > 0, sd, floor)
 
 
-def _factors(settings: Settings, means: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def factors(settings: Settings, means: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(blocks, bets): what each bet is multiplied by."""
     excess = np.clip(standardised(settings, means, sizes), LOW, HIGH) - LOW
     return 1 + BETS * (excess[:, None] / settings.limit - 1)
 
@@ -165,8 +166,8 @@ def _limit(settings: Settings, means: np.ndarray, sizes: np.ndarray) -> float:
     return max(float(excess.mean()), gaussian / 2) + slack
 
 
-def _since(factors: np.ndarray) -> int:
+def _since(by_block: np.ndarray) -> int:
     """The start that makes the product of factors, averaged over the bets, largest."""
-    logs = np.log(factors)[::-1].cumsum(0)[::-1]
+    logs = np.log(by_block)[::-1].cumsum(0)[::-1]
     peak = logs.max(1, keepdims=True)
     return int(np.argmax(peak[:, 0] + np.log(np.exp(logs - peak).mean(1))))

@@ -27,10 +27,12 @@ STEP_BLOCKS = 3  # a slope that is over within so many blocks is a step
 
 @dataclass(frozen=True)
 class Trend:
-    """`since`: start of the first changed block, microseconds; `period` in days where it is recurring."""
+    """`since`: start of the first changed block, microseconds; `direction` from there; `period`: days, where it
+    is recurring."""
 
     kind: Kind
     since: int | None = None
+    direction: Literal["up", "down"] | None = None
     period: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,9 +61,9 @@ def trend(
     is_step = steps[step] <= slopes[slope] or len(means) - slope <= STEP_BLOCKS
     at = step if is_step else slope
     period = _period(day, means, weight, at, periods)
-    if period:
-        return Trend("recurring", int(starts[at]), period)
-    return Trend("sudden" if is_step else "gradual", int(starts[at]))
+    before, after = np.average(means[: at or 1]), np.average(means[at:], weights=weight[at:])
+    kind = "recurring" if period else "sudden" if is_step else "gradual"
+    return Trend(kind, int(starts[at]), "up" if after > before else "down", period)
 
 
 def _period(

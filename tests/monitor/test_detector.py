@@ -198,7 +198,8 @@ def test_a_trend_has_a_name() -> None:
     flat = np.full(60, 0.2)
     assert sum(named(flat, seed).kind != "none" for seed in range(200)) <= 6
     step = named(np.where(np.arange(60) >= 40, 0.26, 0.2))
-    assert step.kind == "sudden" and abs(step.since / DAY - 40) <= 1
+    assert (step.kind, step.direction) == ("sudden", "up") and abs(step.since / DAY - 40) <= 1
+    assert named(np.where(np.arange(60) >= 40, 0.14, 0.2)).direction == "down"
     slope = named(0.2 + 0.003 * np.maximum(np.arange(60) - 30, 0))
     assert slope.kind == "gradual" and abs(slope.since / DAY - 30) <= 6
     days = np.arange(400)
