@@ -111,20 +111,21 @@ def calibrate(
     floors: Mapping[str, float] = FLOORS,
     unwatched: Collection[str] = (),
     length: int | None = None,
+    columns: Collection[str] | None = None,
     extra: Collection[Series] = (),
 ) -> Calibration:
-    """The verdict on every column that both profiles have. The window must be counted on the baseline's edges
-    (`profile(..., edges=reference.blocks.edges)`): then blocks are compared with blocks, else rows with rows.
+    """The verdict on every column that both profiles have, or on `columns`. The window must be counted on the
+    baseline's edges (`profile(..., edges=reference.blocks.edges)`); without blocks rows are compared.
 
     `unwatched` columns are measured and never drift (seasons). `length` is the window's in blocks. `extra`
-    are further series of the same blocks, the baseline's first.
+    are further series of the same blocks, the baseline's first. Raises JobError as `series.pooled` does.
     """
     floors = {**FLOORS, **floors}
-    series, blocks, size = pooled(reference, window, length)
+    series, blocks, size = pooled(reference, window, length, columns)
     series += [one for one in extra if len(one.counts) == blocks + size]
     if not series or not window.rows or not reference.rows:
         return Calibration("none", rate, blocks, size, 0)
-    if blocks == 1:
+    if reference.blocks is None or window.blocks is None:
         method, evidence = "rows", ranks.of_rows(series, rate, unwatched)
     elif comb(blocks + size, size) * rate >= LEAST_WAYS:
         method, evidence = "blocks", ranks.of_blocks(series, blocks, size, rate, unwatched)

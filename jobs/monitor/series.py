@@ -9,11 +9,12 @@ not have, `outliers` beyond the baseline's far fences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jobs.contract import JobError
 from jobs.monitor.blocks import Blocks, Edges
 from jobs.monitor.columns import Column, NumberColumn
 from jobs.monitor.profile import Profile
@@ -24,21 +25,23 @@ FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (197
 LEAST_SPREAD = 0.003  # standard deviation of a cell's share under which no difference is magnified further
 EXACT = 2**24  # rows up to which float32 adds without error
 UNEVEN = 1.1  # blocks of one side with so many times the other's rows are thinned to as many
+Pair = tuple[str, np.ndarray, np.ndarray, np.ndarray | None]  # name, int64[block, cell] then and now, edges
 
 
 @dataclass(frozen=True)
 class Series:
     """`counts` int64[block, cell], the last cell for missing values. `ordered`: cells are bins of numbers in
-    ascending order. `far` bool[cell - 1]: bins beyond the fences."""
+    ascending order. `far` bool[cell - 1]: bins beyond the fences. `only`: the figures to measure."""
 
     name: str
     ordered: bool
     counts: np.ndarray
     far: np.ndarray
+    only: tuple[str, ...] = FIGURES
 
     def take(self, first: int, last: int) -> Series:
         """Some of the blocks."""
-        return Series(self.name, self.ordered, self.counts[first:last], self.far)
+        return replace(self, counts=self.counts[first:last])
 
     def split(self, blocks: int) -> tuple[np.ndarray, np.ndarray]:
         """The counts behind the first `blocks` blocks, and those of the first."""
@@ -47,7 +50,8 @@ class Series:
     def measured(self) -> list[str]:
         """The figures that this column has."""
         own = {"outliers"} if self.ordered and self.far.any() else set() if self.ordered else {"new"}
-        return [figure for figure in FIGURES if figure in {"distance", "standard", "missing"} | own]
+        held = {"distance", "standard", "missing"} | own
+        return [figure for figure in self.only if figure in held]
 
 
 @dataclass(frozen=True)
@@ -132,28 +136,51 @@ def compare(series: Series, inside: np.ndarray, outside: np.ndarray) -> Drawn:
     return Drawn(cells, shares)
 
 
-def pooled(reference: Profile, window: Profile, length: int | None) -> tuple[list[Series], int, int]:
+def pooled(
+    reference: Profile, window: Profile, length: int | None, columns: Collection[str] | None = None
+) -> tuple[list[Series], int, int]:
     """(a series per column with the baseline's blocks first and the window's behind them, how many of
-    either). Without blocks on the same edges: one block each.
+    either). Where either side has no blocks: one block each.
 
     The window's blocks are brought together into at most `length`: a week that starts at noon touches eight
-    days. Columns that the two do not share, or that hold another type, are left out.
+    days. Columns that the two do not share, or that hold another type, are left out, and all but `columns`
+    where they are given. Raises JobError for one that was not counted on the baseline's bins.
     """
     before, now = reference.blocks, window.blocks
+    names = [
+        name
+        for name, column in reference.columns.items()
+        if type(window.columns.get(name)) is type(column) and (columns is None or name in columns)
+    ]
     groups = _grouped(now.rows, length) if now else []
-    if before and groups and len(before.keys) > 1 and _alike(before, now):
-        pairs = _of_blocks(before, now, groups)
-        blocks, size = len(before.keys), len(groups)
+    if before and now and groups and before.length == now.length and len(before.keys):
+        pairs, blocks, size = _of_blocks(before, now, groups, names), len(before.keys), len(groups)
     else:
         edges = before.edges if before else Edges.of(reference)
-        pairs = _of_profiles(reference, window, edges)
-        blocks, size = 1, 1
+        pairs, blocks, size = _of_profiles(reference, window, edges, names), 1, 1
     made = []
-    for name, ordered, old, new, edges in pairs:
+    for name, old, new, edges in pairs:
         column = reference.columns[name]
-        far = _far(column.quantiles, edges) if isinstance(column, NumberColumn) else np.zeros(0, bool)
-        made.append(Series(name, ordered, np.concatenate((old, new)), far))
+        far = np.zeros(0, bool) if edges is None else _far(column.quantiles, edges)
+        made.append(Series(name, edges is not None, np.concatenate((old, new)), far))
     return made, blocks, size
+
+
+def beyond(
+    name: str, before: tuple[np.ndarray, np.ndarray], now: tuple[np.ndarray, np.ndarray], length: int | None
+) -> Series:
+    """A series of one figure, the share of rows that lie beyond something: (int64 block, bool beyond) of each
+    of the baseline's rows, and of the window's. Its blocks must be those of the profiles."""
+    sides = []
+    for keys, is_beyond in (before, now):
+        _, place = np.unique(keys, return_inverse=True)
+        blocks = int(place.max(initial=-1)) + 1
+        counts = np.bincount(place * 2 + is_beyond, minlength=2 * blocks).reshape(blocks, 2)
+        sides.append(np.column_stack((counts, np.zeros(blocks, np.int64))))
+    groups = _grouped(sides[1].sum(axis=1), length)
+    joined = [sides[1][group].sum(axis=0) for group in groups]
+    far = np.array([False, True])
+    return Series(name, True, np.stack([*sides[0], *joined]), far, only=("outliers",))
 
 
 def fenced(edges: Edges, reference: Profile) -> Edges:
@@ -187,27 +214,25 @@ def _far(quantiles: Quantiles, edges: np.ndarray) -> np.ndarray:
     return (bins <= np.searchsorted(edges, marks[0])) | (bins > np.searchsorted(edges, marks[1]))
 
 
-def _of_blocks(
-    before: Blocks, now: Blocks, groups: list[np.ndarray]
-) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray, np.ndarray]]:
+def _of_blocks(before: Blocks, now: Blocks, groups: list[np.ndarray], names: list[str]) -> Iterator[Pair]:
     sides = [(blocks.counts, blocks.missing) for blocks in (before, now)]
-    for name in before.edges:
+    for name in names:
+        edges = before.edges.numbers.get(name)
+        same = (
+            np.array_equal(edges, now.edges.numbers.get(name, []))
+            if edges is not None
+            else before.edges.categories.get(name) == now.edges.categories.get(name)
+        )
+        if name not in before.edges or not same:
+            raise JobError(f"column `{name}` was counted on other bins than the baseline's: profile it again")
         old, new = (np.column_stack((counts[name], missing[name])) for counts, missing in sides)
-        joined = np.stack([new[group].sum(axis=0) for group in groups])
-        ordered = name in before.edges.numbers
-        yield name, ordered, old, joined, before.edges.numbers[name] if ordered else np.zeros(0)
+        yield name, old, np.stack([new[group].sum(axis=0) for group in groups]), edges
 
 
-def _of_profiles(
-    reference: Profile, window: Profile, edges: Edges
-) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray, np.ndarray]]:
-    for name, column in reference.columns.items():
-        other = window.columns.get(name)
-        if other is None or type(other) is not type(column) or name not in edges:
-            continue
-        old, new = (_one_block(side, edges) for side in (column, other))
-        ordered = name in edges.numbers
-        yield name, ordered, old, new, edges.numbers[name] if ordered else np.zeros(0)
+def _of_profiles(reference: Profile, window: Profile, edges: Edges, names: list[str]) -> Iterator[Pair]:
+    for name in names:
+        old, new = (_one_block(side.columns[name], edges) for side in (reference, window))
+        yield name, old, new, edges.numbers.get(name)
 
 
 def _one_block(column: Column, edges: Edges) -> np.ndarray:
@@ -219,10 +244,6 @@ def _one_block(column: Column, edges: Edges) -> np.ndarray:
         counts = column.counts.of(list(edges.categories[name]))
         counts = np.append(counts, column.n - counts.sum())
     return np.append(counts, column.rows - column.n)[None]
-
-
-def _alike(before: Blocks, now: Blocks) -> bool:
-    return before.length == now.length and before.edges == now.edges
 
 
 def _grouped(rows: np.ndarray, length: int | None) -> list[np.ndarray]:
