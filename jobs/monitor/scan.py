@@ -16,7 +16,7 @@ from jobs.monitor.buffers import int64_array
 from jobs.monitor.schema import Schema
 
 BATCH = 1 << 17
-SAMPLED = 1 << 17  # about so many rows are what bins are learned from
+SAMPLED = 1 << 16  # about so many rows are what bins are learned from
 SAMPLED_GROUPS = 16  # row groups that they are taken from, at most
 THINNED = 8  # one row of so many, where nobody knows how many there are
 LEAST = 1 << 12  # rows that are left of a batch, if it has them
@@ -66,7 +66,7 @@ class Scan:
         step = sum(rows for _, _, rows in chosen) // SAMPLED
         for path, group, _ in chosen:
             with _named(path):
-                for batch in self._parquet(path, [group], threads=True):
+                for batch in self._parquet(path, [group]):
                     yield _thinned(batch, step)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
@@ -77,9 +77,7 @@ class Scan:
         else:
             yield from self._arrow(path)
 
-    def _parquet(
-        self, path: Path, groups: list[int] | None = None, threads: bool = False
-    ) -> Iterator[pa.RecordBatch]:
+    def _parquet(self, path: Path, groups: list[int] | None = None) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER)
         schema = file.schema_arrow
         wanted = self._wanted(schema.names, file.metadata.num_rows)
@@ -88,7 +86,7 @@ class Scan:
             path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
         )
         groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
-        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=threads)
+        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=False)
 
     def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
         """Typed as long as every cell is of its column's type. From the first that is not, everything is read

@@ -22,11 +22,14 @@ if mode == "baseline":
 elif mode == "window":
     reference = Profile.load(baseline)
     print(profile(scan(files, reference.schema), reference.schema, reference.blocks.edges).rows)
-else:  # both, and each distance of each column
+else:  # each distance of each column, the reference read or loaded
     from jobs.monitor.distances import between
-    schema = Schema.infer(scan(files).arrow_schema, time="time")
-    reference = profile(scan(files[0], schema), schema)
-    current = profile(scan(files[1], schema), schema, reference.blocks.edges)
+    if mode == "read":
+        schema = Schema.infer(scan(files).arrow_schema, time="time")
+        reference = profile(scan(files[0], schema), schema)
+    else:
+        reference = Profile.load(baseline)
+    current = profile(scan(files[1], reference.schema), reference.schema, reference.blocks.edges)
     for name, column in reference.columns.items():
         print(name, between(column, current.columns[name]))
 """
@@ -77,23 +80,27 @@ def run() -> None:
 
 
 def against_peers() -> None:
-    """One million rows x 20, reference and current, from start to end of a fresh process."""
+    """One million rows x 20, reference and current, from start to end of a fresh process. The monitor reads
+    the reference once, when the model is evaluated: a window is compared with its stored profile."""
     reference, current = data.files(2)
+    once(OURS, "baseline", BASELINE, reference)
     sides = in_turns(
         {
-            "both": lambda: once(OURS, "both", BASELINE, reference, current),
+            "read": lambda: once(OURS, "read", BASELINE, reference, current),
+            "loaded": lambda: once(OURS, "loaded", BASELINE, reference, current),
             "one": lambda: once(OURS, "baseline", BASELINE, reference),
             "whylogs": lambda: once(WHYLOGS, reference, python=environment("whylogs")),
         }
     )
     evidently = fresh(EVIDENTLY, reference, current, python=environment("evidently"), repeats=1)
-    both, one, whylogs = sides["both"], sides["one"], sides["whylogs"]
+    both, loaded, one, whylogs = (sides[name] for name in ("read", "loaded", "one", "whylogs"))
     show(
-        "1M x 20 twice, all distances; Evidently DataDriftPreset",
-        both.seconds,
+        "1M x 20 window against a stored baseline; Evidently",
+        loaded.seconds,
         evidently.seconds,
         bound=">= 150x",
     )
+    show("1M x 20 reference and current; Evidently", both.seconds, evidently.seconds, bound=">= 150x")
     show("  CPU time", both.cpu, evidently.cpu)
     show("  peak memory", both.peak, evidently.peak, "MB")
     show("1M x 20 baseline; whylogs' profile", one.seconds, whylogs.seconds, bound=">= 20x")
