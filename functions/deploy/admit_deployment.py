@@ -156,8 +156,9 @@ def plan_of(approval: Approval, deployment: str, package: dict[str, Any]) -> dic
     model, version, endpoint = approval.model, approval.version, names.endpoint(PREFIX, approval.model)
     spec = LEDGER.need_spec(model, package["digest"])["spec"]
     serve, ship = spec["serve"], spec["ship"]
-    scaling = serve["scaling"]
-    return {
+    champion = LEDGER.get(model, "CHAMPION")
+    before = champion and LEDGER.need_spec(model, champion["digest"])["spec"]["serve"]
+    return deployments.transition(before, serve) | {
         "admitted": True,
         "reason": f"version {version} is approved",
         "model": model,
@@ -170,14 +171,8 @@ def plan_of(approval: Approval, deployment: str, package: dict[str, Any]) -> dic
         "cause": package["cause"],
         "serve": {"instance": serve["instance"], "count": serve["count"]},
         "capture": f"s3://{BUCKET}/capture",
-        "deploymentConfig": deployments.config(ship, list(names.alarms(deployment).values())),
+        "deploymentConfig": deployments.config(ship, serve, list(names.alarms(deployment).values())),
         "alarms": deployments.thresholds(ship),
-        "scaling": scaling
-        and {
-            "min": scaling["min"],
-            "max": scaling["max"],
-            "target": scaling["invocations_per_instance"],
-        },
     }
 
 

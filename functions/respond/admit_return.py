@@ -64,7 +64,8 @@ def judge(model: str, cause: Cause, detail: dict[str, Any]) -> dict[str, Any]:
     refusal = deployments.no_way_back(champion, deployments.under_way(LEDGER, model))
     if refusal:
         return decided(model, cause, "notify", f"{asked}; {refusal}")
-    return decided(model, cause, "rollback", why) | {"rollback": deployments.way_back(champion)}
+    back = deployments.way_back(LEDGER, model, champion)
+    return decided(model, cause, "rollback", why) | {"rollback": back}
 
 
 def decided(model: str, cause: Cause, action: str, reason: str) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
         "model": model,
         "cause": reading.cause.as_dict(),
         "message": message(reading, answer),
-        "rollback": deployments.way_back(champion) if champion and answer.action == "rollback" else None,
+        "rollback": deployments.way_back(LEDGER, model, champion)
+        if champion and answer.action == "rollback"
+        else None,
     }
     item = {"execution": execution, "decision": decision, "at": reading.cause.at}
     writes = [put(model, f"DECISION#{reading.id}", item, records.ABSENT), *reading.writes]

@@ -38,10 +38,16 @@ PLAN = {
     },
     "alarms": {"errors": 0.01, "latency": 200_000},
     "scaling": None,
+    "scalingBefore": None,
+    "deregister": False,
+    "register": False,
+    "retain": True,
     "environment": {},
 }
 PREVIOUS = {"deployment": OLD, "config": OLD, "alarms": [f"{OLD}-errors", f"{OLD}-latency"]}
 SCALING = {"min": 1, "max": 4, "target": 500}
+# Another instance type, scaled as the one before.
+MOVED = {**PLAN, "scaling": SCALING, "scalingBefore": SCALING, "deregister": True, "register": True}
 
 
 def described(status: str, config: str = DEPLOYMENT, **more: str) -> dict[str, str]:
@@ -63,7 +69,10 @@ USUAL = {
     "UpdateEndpoint": {"EndpointArn": ARN},
     "DescribeEndpoint": [UPDATING, UPDATING, IN_SERVICE],
     "PromoteChampion": {"previous": PREVIOUS},
+    "DeregisterScalableTarget": {},
     "RegisterScalableTarget": {},
+    "RestoreScalableTarget": {},
+    "RestoreScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
     "PutScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
     "DeleteOldAlarms": {},
     "AnnounceDeployment": {"FailedEntryCount": 0},
@@ -82,6 +91,7 @@ _READY = (
 )
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _SHIFTED = f"{_READY} > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
+_MOVING = f"{_READY} > DeregisterScalableTarget > UpdateEndpoint"
 _SHIPPED = "PromoteChampion > IsScaled"
 _CLEANED = "IsFirstFailed > DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
 
@@ -97,7 +107,7 @@ SCENARIOS = [
             "> PutScalingPolicy > HasPrevious > AnnounceDeployment > ModelDeployed"
         ),
         mocks={
-            "AdmitDeployment": {**PLAN, "isNew": True, "scaling": SCALING},
+            "AdmitDeployment": {**PLAN, "isNew": True, "scaling": SCALING, "register": True},
             "DescribeEndpoint": [described("Creating"), IN_SERVICE],
             "PromoteChampion": {"previous": None},
         },
@@ -136,6 +146,28 @@ SCENARIOS = [
         path=f"{_READY} > UpdateEndpoint > RecordRollback > {_CLEANED}",
         mocks={
             "UpdateEndpoint": Throw("SageMaker.ResourceLimitExceededException", "ml.m5.large: 2 of 2 in use")
+        },
+    ),
+    path(
+        "another instance type under autoscaling",
+        path=(
+            f"{_MOVING} > {_LOOK} > {_LOOK} > {_LOOK} > {_SHIPPED} > RegisterScalableTarget "
+            "> PutScalingPolicy > HasPrevious > DeleteOldAlarms > AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={"AdmitDeployment": MOVED},
+    ),
+    path(
+        "another instance type rolls back, and the champion scales again",
+        path=(
+            f"{_MOVING} > {_LOOK} > RecordRollback > IsFirstFailed > RestoreScalableTarget "
+            "> RestoreScalingPolicy > DeleteAlarms > AnnounceRollback "
+            "> DeploymentRolledBack"
+        ),
+        mocks={
+            "AdmitDeployment": MOVED,
+            # Somebody has taken it off by hand.
+            "DeregisterScalableTarget": Throw("ApplicationAutoScaling.ObjectNotFoundException"),
+            "DescribeEndpoint": described("InService", OLD, FailureReason="alarm went off"),
         },
     ),
     path(

@@ -14,7 +14,15 @@ ROLLBACK = {
     "packageArn": ROLLED_BACK["packageArn"],
     "version": 2,
     "previousVersion": 1,
+    "scaling": None,
+    "scalingBefore": None,
+    "deregister": False,
+    "register": False,
+    "retain": True,
 }
+SCALING = {"min": 1, "max": 4, "target": 500}
+# The version before runs on another instance type, scaled too.
+MOVED = {**ROLLBACK, "scaling": SCALING, "scalingBefore": SCALING, "deregister": True, "register": True}
 JOB = {
     "ProcessingJobName": event("sagemaker-processing-job-state-change")["detail"]["ProcessingJobName"],
     "ProcessingJobStatus": "Completed",
@@ -51,6 +59,9 @@ USUAL = {
     "RestorePrevious": {"EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/evergreen-flights"},
     "DescribeEndpoint": [described("Updating", ROLLBACK["deployment"]), described("InService")],
     "RecordReturn": {},
+    "DeregisterScalableTarget": {},
+    "RegisterScalableTarget": {},
+    "PutScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
     "AnnounceRollback": {"FailedEntryCount": 0},
     "NotifyOwner": {"MessageId": "1"},
 }
@@ -60,7 +71,13 @@ _OWN = "ChooseReader > AssessSignal > ChooseAction"
 _ASKED = "ChooseReader > AdmitReturn > ChooseAction"
 _NATIVE = "ChooseReader > DescribeMonitoringJob > HasNativeViolations"
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
-_RETURNED = f"{_OWN} > RestorePrevious > {_LOOK} > {_LOOK}"
+_BACK = f"RestorePrevious > {_LOOK} > {_LOOK}"
+_RETURNED = f"{_OWN} > {_BACK}"
+_TOLD = "AnnounceRollback > NotifyOwner > OwnerNotified"
+_MOVED = (
+    f"DeregisterScalableTarget > {_BACK} > RecordReturn > IsScaled > RegisterScalableTarget "
+    f"> PutScalingPolicy > {_TOLD}"
+)
 
 SCENARIOS = [
     path(
@@ -83,7 +100,7 @@ SCENARIOS = [
     path(
         "an alarm on probation returns to the previous champion",
         "cloudwatch-alarm-state-change",
-        f"{_RETURNED} > RecordReturn > AnnounceRollback > NotifyOwner > OwnerNotified",
+        f"{_RETURNED} > RecordReturn > IsScaled > {_TOLD}",
         mocks={"AssessSignal": decided("rollback", rollback=ROLLBACK)},
     ),
     path(
@@ -118,8 +135,22 @@ SCENARIOS = [
     path(
         "a person returns to the previous champion",
         "api-rollback-requested",
-        f"{_ASKED} > RestorePrevious > {_LOOK} > {_LOOK} > RecordReturn > AnnounceRollback > NotifyOwner "
-        "> OwnerNotified",
+        f"{_ASKED} > {_BACK} > RecordReturn > IsScaled > {_TOLD}",
+    ),
+    path(
+        "a return to another instance type, under autoscaling",
+        "cloudwatch-alarm-state-change",
+        f"{_OWN} > {_MOVED}",
+        mocks={"AssessSignal": decided("rollback", rollback=MOVED)},
+    ),
+    path(
+        "a return whose scalable target is gone already",
+        "api-rollback-requested",
+        f"{_ASKED} > {_MOVED}",
+        mocks={
+            "AdmitReturn": decided("rollback", rollback=MOVED),
+            "DeregisterScalableTarget": Throw("ApplicationAutoScaling.ObjectNotFoundException"),
+        },
     ),
     path(
         "a person asks while another version is being deployed",

@@ -154,6 +154,18 @@ def test_scaling_is_of_the_variant_and_by_invocations() -> None:
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
 
 
+def test_another_instance_type_is_off_the_scaling_while_it_moves() -> None:
+    """SageMaker refuses to change the type of a variant that is a scalable target."""
+    moved = scenario(deploy_paths, "another instance type under autoscaling").result
+    order = [moved.states.index(f"{verb}ScalableTarget") for verb in ("Deregister", "Register")]
+    assert order[0] < moved.states.index("UpdateEndpoint") < order[1]
+    back = scenario(deploy_paths, "another instance type rolls back, and the champion scales again").result
+    target, policy = back.only("RestoreScalableTarget"), back.only("RestoreScalingPolicy")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 500
+    assert policy == moved.only("PutScalingPolicy")
+
+
 # monitor and respond
 
 

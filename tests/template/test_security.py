@@ -22,6 +22,15 @@ COMPANIONS = {
     "CreateTrainingJob": {"DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"},
 }
 RULE_ACTIONS = {"events:PutTargets", "events:PutRule", "events:DescribeRule"}
+# Application Auto Scaling asks its caller for what it will do itself (its guide's identity-based policies).
+SCALING_ACTIONS = {
+    "sagemaker:DescribeEndpoint",
+    "sagemaker:DescribeEndpointConfig",
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:DeleteAlarms",
+}
 PASSES_A_ROLE = {
     "CreateProcessingJob", "CreateTrainingJob", "CreateModel", "CreateSchedule", "UpdateSchedule",
 }  # fmt: skip
@@ -37,10 +46,6 @@ BESIDES = {
     "sagemaker:DescribeModelPackage",  # CreateModel reads the package that it is made from
     "cloudwatch:TagResource",  # PutMetricAlarm with Tags
     "iam:CreateServiceLinkedRole",  # the first scalable target of an account
-    # Application Auto Scaling asks its caller for what it will do itself (its guide's identity-based policies).
-    "sagemaker:DescribeEndpointConfig",
-    "sagemaker:UpdateEndpointWeightsAndCapacities",
-    "cloudwatch:DescribeAlarms",
     "kms:Decrypt",  # the topic's key
     "kms:GenerateDataKey",
 }
@@ -127,6 +132,8 @@ def _needs(state: dict[str, Any]) -> set[str]:
     needed = {action}
     if state["Resource"].endswith(".sync"):
         needed |= {f"{prefix}:{companion}" for companion in COMPANIONS[operation]} | RULE_ACTIONS
+    if prefix == "application-autoscaling":
+        needed |= SCALING_ACTIONS
     if operation in TAGGED:
         needed.add(f"{prefix}:AddTags")
     if operation in PASSES_A_ROLE:

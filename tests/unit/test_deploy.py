@@ -4,7 +4,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 from deploy import admit_deployment, promote_champion, record_rollback
-from evergreen import deployments, registry
+from evergreen import deployments, registry, shipping
 from evergreen.errors import EndpointBusy, EventInvalid, LockLost
 
 from tests.unit import world
@@ -201,15 +201,75 @@ def test_a_studio_users_approval_names_the_user(sagemaker):
     assert admit()["approvedBy"] == "bea"
 
 
+FIXED = {"instance": "ml.m5.large", "count": 2, "scaling": None}
+SCALED = FIXED | {"scaling": {"min": 2, "max": 4, "invocations_per_instance": 500}}
+OTHER = {"instance": "ml.c5.large"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "deregister", "register", "retain"),
+    [
+        (None, FIXED, False, False, True),
+        (None, SCALED, False, True, True),
+        (FIXED, FIXED, False, False, True),
+        (FIXED, FIXED | {"count": 3}, False, False, False),  # declared: it counts
+        (FIXED, SCALED, False, True, True),
+        (SCALED, SCALED, False, False, True),  # registered once
+        (SCALED, SCALED | {"count": 3}, False, False, True),  # the load decides
+        (SCALED, SCALED | OTHER, True, True, True),
+        (FIXED, FIXED | OTHER, False, False, True),
+        (SCALED, FIXED, True, False, True),
+        (SCALED, SCALED | {"scaling": SCALED["scaling"] | {"max": 6}}, False, True, True),
+    ],
+)
+def test_capacity_and_scaling_over_an_update(old, new, deregister, register, retain):
+    moves = deployments.transition(old, new)
+    assert (moves["deregister"], moves["register"], moves["retain"]) == (deregister, register, retain)
+
+
+def test_the_plan_compares_with_the_fleet_in_service(ledger, sagemaker):
+    yaml = world.MODEL_YAML.replace("count: 2}", f"count: 2, {world.SCALING}}}")
+    world.onboard(ledger, yaml, "aaaaaaaaaaaa")
+    world.champion(ledger, digest="aaaaaaaaaaaa")
+    world.onboard(
+        ledger, yaml.replace("inference.py, instance: ml.m5", "inference.py, instance: ml.c5"), "bbbbbbbbbbbb"
+    )
+    world.registered(ledger, 2, digest="bbbbbbbbbbbb")
+    sagemaker.package(f"{GROUP}/2")
+    sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
+    plan = admit(approved(2))
+    assert (plan["serve"]["instance"], plan["deregister"], plan["register"]) == ("ml.c5.large", True, True)
+    promote(plan)
+    back = deployments.way_back(ledger, "flights", ledger.need("flights", "CHAMPION"))
+    assert (back["config"], back["deregister"], back["register"]) == (
+        "evergreen-flights-v1-aaaaaa",
+        True,
+        True,
+    )
+    assert back["scaling"] == {"min": 2, "max": 4, "target": 500}
+
+
+def test_a_rolling_update_goes_in_batches_and_back_in_one():
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("DeploymentConfig")
+    ship = {"strategy": "rolling", "percent": 25, "bake": 600}
+    config = deployments.config(ship, SCALED, ["a"])
+    assert not ParamValidator().validate(config, shape).has_errors()
+    policy = config["RollingUpdatePolicy"]
+    assert policy["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 25}
+    assert policy["RollbackMaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 100}
+    # Of two, three or four instances a quarter is one.
+    assert policy["MaximumExecutionTimeoutInSeconds"] > 4 * policy["WaitIntervalInSeconds"] == 2400
+    assert shipping.bakes("rolling", 50, range(3, 4)) == 3
+    assert shipping.bakes("rolling", 5, range(100, 101)) == 20
+
+
 @pytest.mark.parametrize("strategy", ["canary", "linear", "all_at_once"])
 def test_deployment_configs_are_sagemakers(strategy):
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("DeploymentConfig")
     ship = {"strategy": strategy, "percent": 10, "bake": 600}
-    config = deployments.config(ship, ["a"])
+    config = deployments.config(ship, FIXED, ["a"])
     assert not ParamValidator().validate(config, shape).has_errors()
     policy = config["BlueGreenUpdatePolicy"]
-    waits = {"canary": 1200, "linear": 6000, "all_at_once": 600}[strategy] + policy[
-        "TerminationWaitInSeconds"
-    ]
+    waits = {"canary": 1200, "linear": 6000, "all_at_once": 0}[strategy] + policy["TerminationWaitInSeconds"]
     assert 600 <= policy["MaximumExecutionTimeoutInSeconds"] <= 28800
     assert policy["MaximumExecutionTimeoutInSeconds"] > waits

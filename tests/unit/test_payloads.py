@@ -64,7 +64,7 @@ def test_train(ledger, bucket):
 
 
 def test_deploy(ledger, sagemaker):
-    world.onboard(ledger, world.MODEL_YAML.replace("inference.py, ", f"inference.py, {SCALING}, "))
+    world.onboard(ledger, world.MODEL_YAML.replace("inference.py, ", f"inference.py, {world.SCALING}, "))
     world.champion(ledger)
     ledger.commit(world.put("flights", "PACKAGE#000001", {"version": 1}))
     world.registered(ledger, 2)
@@ -74,9 +74,6 @@ def test_deploy(ledger, sagemaker):
     assert_holds(plan, references("deploy", "plan"))
     promoted = run(promote_champion, "deploy", plan=plan)
     assert_holds(promoted["previous"], references("deploy", "previous"))
-
-
-SCALING = "scaling: {min: 2, max: 4, invocations_per_instance: 500}"
 
 
 def test_monitor(ledger, bucket):
@@ -90,7 +87,7 @@ def test_monitor(ledger, bucket):
 
 @pytest.mark.usefixtures("executions")
 def test_respond(ledger):
-    world.onboard(ledger)
+    world.onboard(ledger, world.MODEL_YAML.replace("inference.py, ", f"inference.py, {world.SCALING}, "))
     world.champion(ledger)
     second_champion(ledger)
     decision = run(assess_signal, "respond", event=alarm("2013-07-01T20:00:00Z"), job=None)

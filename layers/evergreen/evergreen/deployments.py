@@ -1,7 +1,8 @@
-"""model.yaml's `ship` in SageMaker's words, and the way back from a deployment."""
+"""model.yaml's `ship` and `serve` in SageMaker's words, and the way back from a deployment."""
 
 from typing import Any
 
+from . import shipping
 from .ledger import Ledger, is_running
 
 # The old fleet stays this long after the shift, for requests in flight.
@@ -10,26 +11,37 @@ TERMINATION_WAIT = 60
 STARTUP = 3600
 
 
-def config(ship: dict[str, Any], alarms: list[str]) -> dict[str, Any]:
+def config(ship: dict[str, Any], serve: dict[str, Any], alarms: list[str]) -> dict[str, Any]:
     """UpdateEndpoint's DeploymentConfig. MaximumExecutionTimeoutInSeconds must be longer than all the waits,
     and between 600 and 28800."""
-    bake, percent = int(ship["bake"]), ship["percent"]
-    routing: dict[str, Any] = {"Type": ship["strategy"].upper(), "WaitIntervalInSeconds": bake}
-    waits = bake
-    if ship["strategy"] == "canary":
-        routing["CanarySize"] = {"Type": "CAPACITY_PERCENT", "Value": percent}
-        waits = 2 * bake
-    elif ship["strategy"] == "linear":
-        routing["LinearStepSize"] = {"Type": "CAPACITY_PERCENT", "Value": percent}
-        waits = -(-100 // percent) * bake
-    return {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": TERMINATION_WAIT,
-            "MaximumExecutionTimeoutInSeconds": min(28800, waits + TERMINATION_WAIT + STARTUP),
-        },
-        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
+    bake, strategy = int(ship["bake"]), ship["strategy"]
+    waits = bake * shipping.bakes(strategy, ship["percent"], shipping.fleet(serve))
+    timeout = min(28800, waits + TERMINATION_WAIT + STARTUP)
+    size = {"Type": "CAPACITY_PERCENT", "Value": ship["percent"]}
+    rollback = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]}}
+    if strategy == "rolling":
+        rolling = {
+            "MaximumBatchSize": size,
+            "WaitIntervalInSeconds": bake,
+            # Back in one step: what is wrong should not stay for the sake of a few instances.
+            "RollbackMaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 100},
+            "MaximumExecutionTimeoutInSeconds": timeout,
+        }
+        return {"RollingUpdatePolicy": rolling} | rollback
+    routing: dict[str, Any] = {"Type": strategy.upper(), "WaitIntervalInSeconds": bake}
+    together = TERMINATION_WAIT
+    if strategy == "canary":
+        routing["CanarySize"] = size
+    elif strategy == "linear":
+        routing["LinearStepSize"] = size
+    else:  # there is no step to wait after: the alarms are watched as long as the old fleet is there
+        together = max(bake, TERMINATION_WAIT)
+    blue_green = {
+        "TrafficRoutingConfiguration": routing,
+        "TerminationWaitInSeconds": together,
+        "MaximumExecutionTimeoutInSeconds": timeout,
     }
+    return {"BlueGreenUpdatePolicy": blue_green} | rollback
 
 
 def thresholds(ship: dict[str, Any]) -> dict[str, float]:
@@ -37,6 +49,32 @@ def thresholds(ship: dict[str, Any]) -> dict[str, float]:
     counts."""
     alarms = ship["alarms"]
     return {"errors": alarms["errors"], "latency": round(alarms["latency_p99"] * 1_000_000)}
+
+
+def scaling(serve: dict[str, Any]) -> dict[str, Any] | None:
+    """The scalable target of a fleet, and the invocations per instance that it aims at."""
+    wanted = serve["scaling"]
+    return wanted and {
+        "min": wanted["min"],
+        "max": wanted["max"],
+        "target": wanted["invocations_per_instance"],
+    }
+
+
+def transition(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """What an update from one `serve` to another does to capacity and scaling. SageMaker refuses another
+    instance type while the variant is a scalable target: `deregister` it before. `register` is for what
+    differs from what is registered, `retain` for a capacity that nothing has changed but the load (or a
+    person)."""
+    before, after = (scaling(old) if old else None), scaling(new)
+    gone = bool(old and before and (after is None or old["instance"] != new["instance"]))
+    return {
+        "scaling": after,
+        "scalingBefore": before,
+        "deregister": gone,
+        "register": after is not None and (gone or after != before),
+        "retain": after is not None or old is None or old["count"] == new["count"],
+    }
 
 
 def under_way(ledger: Ledger, model: str) -> str:
@@ -60,9 +98,10 @@ def no_way_back(champion: dict[str, Any] | None, going: str) -> str:
     return ""
 
 
-def way_back(champion: dict[str, Any]) -> dict[str, Any]:
+def way_back(ledger: Ledger, model: str, champion: dict[str, Any]) -> dict[str, Any]:
     """From the champion to the one before it."""
     previous = champion["previous"]
+    old, new = (ledger.need_spec(model, each["digest"])["spec"]["serve"] for each in (champion, previous))
     return {
         "endpoint": champion["endpoint"],
         "config": previous["config"],
@@ -70,4 +109,4 @@ def way_back(champion: dict[str, Any]) -> dict[str, Any]:
         "packageArn": champion["package_arn"],
         "version": champion["version"],
         "previousVersion": previous["version"],
-    }
+    } | transition(old, new)
