@@ -16,8 +16,8 @@ from jobs.monitor.hashing import splitmix
 __all__ = ["Counts", "Distinct", "Quantiles", "paired"]
 
 K = 4096
-FANOUT = 4  # a level holds FANOUT * K values before one in FANOUT of them moves up
-MERGED = 4  # levels of a merged sketch may hold so many times more: a merge of few shards only collects
+FANOUT = 2  # a level holds FANOUT * K values before one in FANOUT of them moves up
+MERGED = 8  # levels of a merged sketch may hold so many times more: a merge of few shards only collects
 MANY = 1000  # points from which on they are merged, not searched
 DOUBT = 1e-6  # probability with which any rank is further off than `epsilon`
 

@@ -45,12 +45,12 @@ def table(rows: int, seed: int = 0, days: int = 5, **columns) -> pa.Table:
 
 
 def test_counts_what_the_table_holds():
-    data = table(10_000)
+    data = table(8_000)
     made = profile(data, schema())
     size, count, place, open_ = (made.columns[name] for name in ("size", "count", "place", "open"))
     values = np.array([value for value in data["size"].to_pylist() if value is not None])
-    assert made.rows == 10_000
-    assert (size.rows, size.missing, size.n) == (10_000, data["size"].null_count, len(values))
+    assert made.rows == 8_000
+    assert (size.rows, size.missing, size.n) == (8_000, data["size"].null_count, len(values))
     assert size.mean == pytest.approx(values.mean())
     assert size.std == pytest.approx(values.std())
     assert size.sum == pytest.approx(values.sum())
