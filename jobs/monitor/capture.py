@@ -22,7 +22,7 @@ from pyarrow import json as arrow_json
 from jobs.monitor.buffers import fixed
 from jobs.monitor.hashing import hash_text, multiplier
 from jobs.monitor.slow_payloads import reason
-from jobs.monitor.typed import microseconds
+from jobs.monitor.typed import is_unicode, microseconds
 
 CHUNK = 8 << 20  # bytes of capture files that are in memory at once
 BLOCK = 1 << 20
@@ -177,6 +177,7 @@ def read_lines(
     lines = int(np.count_nonzero(lengths > 1))
     options = arrow_json.ReadOptions(block_size=max(BLOCK, 2 * int(lengths.max(initial=0))))
     try:
+        _check_encoding(text)
         parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = arrow_json.read_json(pa.BufferReader(text), options, parsing)
     except (pa.ArrowInvalid, NotImplementedError):
@@ -187,6 +188,12 @@ def read_lines(
     if table.num_rows != lines or any(found[name].null_count for name in needed):
         return _read_slowly(chunk, columns, needed, skipped)
     return found, _Places(chunk)
+
+
+def _check_encoding(text: bytes) -> None:
+    """Raises pa.ArrowInvalid where text is not UTF-8: the reader does not look."""
+    ends = pa.py_buffer(np.array([0, len(text)], np.int64))
+    pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(text)).validate(full=True)
 
 
 class _Places:
@@ -207,7 +214,7 @@ def _read_slowly(
     places: list[str] = []
     for where, line in chunk.lines():
         try:
-            content = json.loads(line)
+            content = json.loads(line, strict=False)  # as lenient as the fast reader
             row = {name: _text_at(content, path, name in needed) for name, path in columns.items()}
         except ValueError as error:
             skipped.add(where, reason(error))
@@ -227,7 +234,10 @@ def _text_at(content: Any, path: tuple[str, ...], is_needed: bool) -> str | None
             if is_needed:
                 raise ValueError(f"no {step}")
             return None
-    return content if isinstance(content, str) else json.dumps(content)
+    content = content if isinstance(content, str) else json.dumps(content)
+    if not is_unicode(content):
+        raise ValueError(f"{path[-1]} is not Unicode")
+    return content
 
 
 def _bools(mask: pa.Array) -> np.ndarray:

@@ -36,8 +36,10 @@ def parse(bodies: pa.Array, content_type: str, layout: Layout) -> Parsed:
 
 def _parse(bodies: pa.Array, content_type: str, layout: Layout) -> Parsed:
     first = bodies[0].as_py().lstrip()
-    if content_type == CSV or (layout.bare and first[:1].isdigit()):
+    if content_type == CSV:
         return _csv(bodies, layout)
+    if layout.bare and first[:1].isdigit():
+        return _numbers(bodies, layout)
     if content_type != JSON:
         return _json_lines(bodies, layout)
     if first.startswith("["):
@@ -56,6 +58,16 @@ def _json_lines(bodies: pa.Array, layout: Layout) -> Parsed:
     if table.num_rows != counts.sum() or not counts.all():
         raise Irregular("rows and lines differ")
     return _settled(table, counts, layout, text)
+
+
+def _numbers(bodies: pa.Array, layout: Layout) -> Parsed:
+    """A number per line: the first column."""
+    name = layout.positions[0]
+    lines = pc.split_pattern(pc.utf8_trim_whitespace(bodies), "\n")
+    column, mistyped = settle(lines.flatten().cast(pa.float64()), layout.columns[name])
+    counts = fixed(pc.list_value_length(lines), np.int32).astype(np.int64)
+    absent = set(layout.columns) - {name}
+    return Parsed(complete({name: column}, layout, len(column)), counts, {name: mistyped}, {}, absent)
 
 
 def _wrapped(bodies: pa.Array, layout: Layout) -> Parsed:

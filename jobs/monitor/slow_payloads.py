@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.monitor.bodies import CSV, JSON, STRUCT, Layout, Parsed, complete
-from jobs.monitor.typed import from_text, from_values
+from jobs.monitor.typed import from_text, from_values, is_unicode
 
 Row = dict[str, Any]
 
@@ -47,12 +47,12 @@ def _rows(body: str, content_type: str, layout: Layout) -> list[Row]:
     if content_type == CSV:
         return _csv_rows(body, layout)
     if content_type == JSON:
-        content = json.loads(body)
+        content = json.loads(body, strict=False)  # as lenient as the fast reader
         if isinstance(content, dict):
             content = content.get(layout.wrapper, [content])
         values = content if isinstance(content, list) else [content]
     else:
-        values = [json.loads(line) for line in body.splitlines() if line.strip()]
+        values = [json.loads(line, strict=False) for line in body.split("\n") if line.strip()]
     return [_row(value, index, layout) for index, value in enumerate(values)]
 
 
@@ -117,5 +117,6 @@ def _structs(values: list[Any]) -> tuple[pa.Array, int]:
 
 def _is_shares(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(share, int | float) and not isinstance(share, bool) for share in value.values()
+        isinstance(share, int | float) and not isinstance(share, bool) and is_unicode(name)
+        for name, share in value.items()
     )

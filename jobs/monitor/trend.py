@@ -27,8 +27,8 @@ STEP_BLOCKS = 3  # a slope that is over within so many blocks is a step
 
 @dataclass(frozen=True)
 class Trend:
-    """`since`: start of the first changed block, microseconds; `direction` from there; `period`: days, where it
-    is recurring."""
+    """`since`: start of the first changed block, microseconds; `direction` from there; `period`: days, where
+    it is recurring."""
 
     kind: Kind
     since: int | None = None

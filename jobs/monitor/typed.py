@@ -70,7 +70,19 @@ def from_values(values: Iterable[Any], kind: str) -> tuple[pa.Array, int]:
         fits = None if value is None else _fit(value, kind)
         mistyped += value is not None and fits is None
         taken.append(fits)
-    return pa.array(taken, ARROW.get(kind, pa.string())), mistyped
+    try:
+        return pa.array(taken, ARROW.get(kind, pa.string())), mistyped
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
+        kept = [value if value is None or is_unicode(value) else None for value in taken]
+        return pa.array(kept, pa.string()), mistyped + kept.count(None) - taken.count(None)
+
+
+def is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def from_text(cells: pa.Array, kind: str) -> tuple[pa.Array, int]:

@@ -122,6 +122,33 @@ def test_a_broken_line_is_counted_quoted_and_skipped(tmp_path: Path, name: str) 
     assert "secret" not in problem
 
 
+def test_bytes_that_are_not_utf8_break_their_line_alone(tmp_path: Path) -> None:
+    lines = [json.dumps(line, ensure_ascii=False).encode() for line in events(3)]
+    lines[1] = lines[1].replace(b"Kiel", b"K\xffel")
+    folder = write(tmp_path / "capture", [])
+    (folder / "b.jsonl").write_bytes(b"\n".join(lines))
+    found = window.read(folder, None, SCHEMA, START, END)[0]
+    assert ids(found) == ["r0", "r2"] and "b.jsonl:2: not UTF-8" in found.problems.skipped.problems[0]
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_text_may_hold_what_looks_like_the_end_of_a_line(tmp_path: Path, is_slow: bool) -> None:
+    city = "a\u2028b\x85c\rd\\n"
+    lines = [event(index, request([row(index, city=city)]), response([answer(0)])) for index in range(3)]
+    if is_slow:
+        lines.append(event(3, request([row(3, city=7)]), response([answer(0)])))
+    assert values(read(tmp_path, lines), "city")[:3] == [city] * 3
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    odd = row(0, city="Bonn").__repr__().replace("'", '"').replace("True", "true").replace("Bonn", "\\ud800")
+    lines = [event(0, odd, response([answer(0)])), *events(3)[1:]]
+    found = read(tmp_path, lines)
+    assert values(found, "city") == [None, "Kiel", "Ülm"] and found.problems.mistyped == {"city": 1}
+    broken = json.dumps(events(1)[0]).replace("event-0", "\\ud800")
+    assert "eventId is not Unicode" in read(tmp_path, [broken]).problems.skipped.problems[0]
+
+
 def test_blank_lines_and_a_last_line_without_its_end(tmp_path: Path) -> None:
     lines = [json.dumps(line) for line in events(3)]
     folder = write(tmp_path / "capture", [])
