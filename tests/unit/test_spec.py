@@ -82,6 +82,7 @@ canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 1
 count: 2 | count: 2, scaling: {min: 1, max: 3, invocations_per_instance: 9} | line 12: serve.scaling.min: 1
 count: 2 | count: 2, scaling: {min: 3, max: 2, invocations_per_instance: 9} | line 12: serve.scaling.min: 3 is
 canary, percent: 10 | rolling, percent: 4 | line 14: ship.percent: 4 % is under 5 %, the smallest batch of a
+canary, percent: 10, bake: 10m | shadow, bake: 30s | line 14: ship.bake: is too short for a shadow, which is watched
 strategy: canary | strategy: gradual | line 14: ship.strategy: 'gradual' is not one of canary, linear, rolling
 canary, percent: 10, bake: 10m | linear, percent: 10, bake: 1h | line 14: ship.bake: 10 steps of 1h take
 every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minutes
@@ -205,3 +206,34 @@ def test_a_rate_is_a_schedule(seconds):
 )
 def test_rates(seconds, text):
     assert units.rate(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        (
+            "per_day: 2,",
+            "per_day: 2, budget: 0.5,",
+            "retrain.budget: 0.5 USD a month is too little: one train",
+        ),
+        ("per_day: 2,", "per_day: 2, budget: lots,", "retrain.budget: 'lots' is not a number"),
+        ("per_day: 2,", "per_day: 2, give_up_after: 0,", "retrain.give_up_after: 0 is not between 1 and 100"),
+        ("per_day: 2,", "per_day: 2, data: [],", "retrain.data: names no source: some of base, captured"),
+        (
+            "train: {entry: train.py, instance: ml.m5.large",
+            "train: {entry: train.py, instance: ml.x9.large",
+            "train.instance: ml.x9.large has no price: add it to prices.yaml, or set retrain.budget: none",
+        ),
+    ],
+)
+def test_a_budget_can_be_kept_and_pays_for_one_training(old, new, mistake):
+    assert mistake in mistakes(changed(old, new))[0]
+
+
+def test_without_a_budget_no_price_is_needed():
+    free = changed("per_day: 2,", "per_day: 2, budget: none,").replace(
+        "py, instance: ml.m5", "py, instance: ml.x9"
+    )
+    assert spec.parse(free)["retrain"]["budget"] is None
+    retrain = spec.parse(MODEL_YAML)["retrain"]
+    assert (retrain["budget"], retrain["give_up_after"], retrain["data"]) == (100, 2, ["base"])

@@ -6,6 +6,7 @@ import pytest
 from evergreen import judge as gate
 from evergreen import ledger, times
 from evergreen.errors import DataMissing
+from evergreen.ledger import put
 from train import admit_run, close_run, judge_challenger, pin_data
 
 from tests.unit import world
@@ -129,30 +130,70 @@ def test_the_schedule_trains_once_per_time_it_was_due(ledger, flights):
     assert admit(event, "three")["admitted"]
 
 
-def test_data_is_pinned_as_it_is(bucket):
+def pin(run="flights-1"):
+    return pin_data.handler({"model": "flights", "run": run}, world.CONTEXT)
+
+
+def running(ledger, *runs, at="2013-04-01T00:00:00Z"):
+    """Runs that were admitted, for causes of this time."""
+    for run in runs:
+        ledger.commit(put("flights", f"RUN#{run}", {"digest": world.DIGEST, "at": at}))
+
+
+def test_data_is_pinned_as_it_is(ledger, bucket, flights):
+    running(ledger, "flights-1", "flights-2", "flights-3")
     bucket.put("datasets/flights/2013-02.parquet", "b")
     bucket.put("datasets/flights/2013-01.parquet", "a")
     bucket.put("datasets/flights/README.md", "not data")
     bucket.put("datasets/flights-old/2013-01.parquet", "another model's")
-    pinned = pin_data.handler({"model": "flights", "run": "flights-1"}, world.CONTEXT)
-    assert pinned["files"] == 2
+    pinned = pin()
+    assert (pinned["files"], pinned["capture"], pinned["labels"]) == (2, None, None)
     assert bucket.json(pinned["manifest"]) == [
         {"prefix": "s3://bucket/datasets/flights/"},
         "2013-01.parquet",
         "2013-02.parquet",
     ]
-    again = pin_data.handler({"model": "flights", "run": "flights-2"}, world.CONTEXT)
+    again = pin("flights-2")
     assert again["dataVersion"] == pinned["dataVersion"]
     bucket.put("datasets/flights/2013-02.parquet", "c")
-    assert (
-        pin_data.handler({"model": "flights", "run": "flights-3"}, world.CONTEXT)["dataVersion"]
-        != again["dataVersion"]
-    )
+    assert pin("flights-3")["dataVersion"] != again["dataVersion"]
 
 
-def test_no_data_says_where_to_put_it():
+SLIDING = world.MODEL_YAML.replace("window: 90d}", "window: 2d, data: [base, captured]}")
+
+
+def test_captured_requests_of_the_window_are_pinned_with_their_labels(ledger, bucket):
+    onboard(ledger, SLIDING)
+    running(ledger, "flights-1", at="2013-04-10T06:30:00Z")
+    bucket.put("datasets/flights/a.csv", "a")
+    hours = ["2013/04/08/05", "2013/04/08/06", "2013/04/10/06", "2013/04/10/07"]
+    for hour in hours:
+        bucket.put(f"capture/evergreen-flights/main/{hour}/x.jsonl", hour)
+    for hour in ["2013/04/08/05", "2013/04/09/00", "2013/05/01/00"]:
+        bucket.put(f"labels/flights/{hour}/x.jsonl", hour)
+    for place in ("capture/evergreen-flights/main", "labels/flights"):  # moto skips a key after the marker
+        bucket.put(f"{place}/2013/04/08/06", "")
+    pinned = pin()
+    assert bucket.json(pinned["capture"])[1:] == ["2013/04/08/06/x.jsonl", "2013/04/10/06/x.jsonl"]
+    assert bucket.json(pinned["labels"])[1:] == ["2013/04/09/00/x.jsonl", "2013/05/01/00/x.jsonl"]
+    listed = bucket.json("s3://bucket/runs/flights-1/data.json")
+    assert listed["dataVersion"] == pinned["dataVersion"]
+    assert len(listed["files"]) == 5 and all(one["version"] for one in listed["files"])
+
+
+def test_requests_without_labels_are_no_training_data(ledger, bucket):
+    onboard(ledger, SLIDING.replace("[base, captured]", "[captured]"))
+    running(ledger, "flights-1", at="2013-04-10T06:30:00Z")
+    bucket.put("datasets/flights/a.csv", "a")
+    bucket.put("capture/evergreen-flights/main/2013/04/10/06/x.jsonl", "x")
+    with pytest.raises(DataMissing, match="no requests with labels under s3://bucket/capture/evergreen-fl"):
+        pin()
+
+
+def test_no_data_says_where_to_put_it(ledger, flights):
+    running(ledger, "flights-1")
     with pytest.raises(DataMissing, match="no data under s3://bucket/datasets/flights/: upload Parquet"):
-        pin_data.handler({"model": "flights", "run": "flights-1"}, world.CONTEXT)
+        pin()
 
 
 def figure(value):

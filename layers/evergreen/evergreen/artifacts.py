@@ -39,9 +39,10 @@ def listing(bucket: str, prefix: str, after: str = "") -> Iterator[dict[str, Any
             yield found
 
 
-def versions(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+def versions(bucket: str, prefix: str, after: str = "") -> Iterator[dict[str, Any]]:
     """The same of a versioned bucket, with the `VersionId` of each object's newest version."""
-    for found in aws.pages("s3", "list_object_versions", "Versions", Bucket=bucket, Prefix=prefix):
+    start = {"KeyMarker": after} if after else {}
+    for found in aws.pages("s3", "list_object_versions", "Versions", Bucket=bucket, Prefix=prefix, **start):
         if found["IsLatest"] and not found["Key"].endswith("/"):
             yield found
 
