@@ -25,6 +25,7 @@ FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (197
 LEAST_SPREAD = 0.003  # standard deviation of a cell's share under which no difference is magnified further
 EXACT = 2**24  # rows up to which float32 adds without error
 UNEVEN = 1.1  # blocks of one side with so many times the other's rows are thinned to as many
+Marked = tuple[Blocks, np.ndarray, np.ndarray]  # blocks, int64[row] key of its block, bool[row] beyond
 Pair = tuple[str, np.ndarray, np.ndarray, np.ndarray | None]  # name, int64[block, cell] then and now, edges
 
 
@@ -166,21 +167,20 @@ def pooled(
     return made, blocks, size
 
 
-def beyond(
-    name: str, before: tuple[np.ndarray, np.ndarray], now: tuple[np.ndarray, np.ndarray], length: int | None
-) -> Series:
-    """A series of one figure, the share of rows that lie beyond something: (int64 block, bool beyond) of each
-    of the baseline's rows, and of the window's. Its blocks must be those of the profiles."""
-    sides = []
-    for keys, is_beyond in (before, now):
-        _, place = np.unique(keys, return_inverse=True)
-        blocks = int(place.max(initial=-1)) + 1
-        counts = np.bincount(place * 2 + is_beyond, minlength=2 * blocks).reshape(blocks, 2)
-        sides.append(np.column_stack((counts, np.zeros(blocks, np.int64))))
-    groups = _grouped(sides[1].sum(axis=1), length)
-    joined = [sides[1][group].sum(axis=0) for group in groups]
-    far = np.array([False, True])
-    return Series(name, True, np.stack([*sides[0], *joined]), far, only=("outliers",))
+def beyond(name: str, before: Marked, now: Marked, length: int | None) -> Series:
+    """A series of one figure: the share of some sampled rows that lie beyond something."""
+    groups = _grouped(now[0].rows, length)
+    sides = [_tallied(*before), *(_tallied(*now)[group].sum(axis=0, keepdims=True) for group in groups)]
+    return Series(name, True, np.concatenate(sides), np.array([False, True]), only=("outliers",))
+
+
+def _tallied(blocks: Blocks, keys: np.ndarray, is_beyond: np.ndarray) -> np.ndarray:
+    """int64[block, 3]: rows within, rows beyond, none missing."""
+    place = np.searchsorted(blocks.keys, keys)
+    known = place < len(blocks.keys)
+    known[known] = blocks.keys[place[known]] == keys[known]
+    cells = place[known] * 3 + is_beyond[known]
+    return np.bincount(cells, minlength=3 * len(blocks.keys)).reshape(-1, 3)
 
 
 def fenced(edges: Edges, reference: Profile) -> Edges:
