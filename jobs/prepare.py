@@ -1,9 +1,10 @@
 """prepare: validate the pinned data files, then split the newest `retrain.window` by time.
 
-Inputs: `data` (Parquet or CSV files), `code` (the model's folder). Environment: HOLDOUT_NOT_BEFORE, up to
-when the champion was trained: rows until then are no fair exam for it, so they are never held out. Outputs:
-`train/train.parquet`, `holdout/holdout.parquet`, `report/validation.json`. Bad data is an answer and not a
-failure: the report says `accepted: false` and the job succeeds.
+Inputs: `data` (Parquet or CSV files), `code` (the model's folder), and where `retrain.data` has `captured`:
+`capture` and `labels` (what was asked in service, and what came of it). Environment: HOLDOUT_NOT_BEFORE, up
+to when the champion was trained: rows until then are no fair exam for it, so they are never held out.
+Outputs: `train/train.parquet`, `holdout/holdout.parquet`, `report/validation.json`. Bad data is an answer and
+not a failure: the report says `accepted: false` and the job succeeds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import contract, validate
+from jobs import captured, contract, validate
 from jobs import spec as model_spec
 from jobs.columns import data_files, microseconds, to_microseconds
 from jobs.spec import BINARY, Spec
@@ -28,15 +29,24 @@ MIN_HOLDOUT_ROWS = 100
 
 def main() -> None:
     spec = model_spec.load(contract.input_dir("code"))
-    report = prepare(spec, contract.input_dir("data"), contract.time_setting("HOLDOUT_NOT_BEFORE"))
+    capture = contract.optional_input_dir("capture")
+    data = contract.optional_input_dir("data") if capture else contract.input_dir("data")
+    not_before = contract.time_setting("HOLDOUT_NOT_BEFORE")
+    report = prepare(spec, data, not_before, capture, contract.optional_input_dir("labels"))
     contract.write_json(contract.output_dir("report") / "validation.json", report)
     contract.write_message(report["reason"])
     print(report["reason"])
 
 
-def prepare(spec: Spec, data: Path, not_before: datetime | None) -> dict[str, Any]:
+def prepare(
+    spec: Spec,
+    data: Path | None,
+    not_before: datetime | None,
+    capture: Path | None = None,
+    labels: Path | None = None,
+) -> dict[str, Any]:
     """Validates and splits; writes the two Parquet files where the data is accepted; returns the report."""
-    table, findings = validate.read_checked(data_files(data), data, spec)
+    table, findings = _read(spec, data, capture, labels)
     if table is None or any(finding.fatal for finding in findings):
         return _report(findings, table)
     findings += validate.check_rows(table, spec)
@@ -59,6 +69,22 @@ def prepare(spec: Spec, data: Path, not_before: datetime | None) -> dict[str, An
         pq.write_table(train, contract.output_dir("train") / "train.parquet")
         pq.write_table(holdout, contract.output_dir("holdout") / "holdout.parquet")
     return report
+
+
+def _read(
+    spec: Spec, data: Path | None, capture: Path | None, labels: Path | None
+) -> tuple[pa.Table | None, list[Finding]]:
+    """The base data, and what was captured after it."""
+    table, findings = None, []
+    if data or not capture:
+        table, findings = validate.read_checked(data_files(data) if data else [], data or Path(), spec)
+    if capture and labels and not any(finding.fatal for finding in findings):
+        known = table[spec.id].combine_chunks() if table else pa.array([], pa.string())
+        asked, found = captured.rows(capture, labels, spec, known)
+        # Columns of the base data that model.yaml does not name are not known of what was captured.
+        table = pa.concat_tables([table, asked], promote_options="default") if table else asked
+        findings += found
+    return table, findings
 
 
 def split(table: pa.Table, spec: Spec, not_before: datetime | None) -> tuple[pa.Table, pa.Table]:

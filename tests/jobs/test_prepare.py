@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from pyarrow import csv
 
 from jobs import spec as model_spec
+from jobs.contract import format_time
 from jobs.prepare import prepare
 from jobs.spec import Spec
 from tests.jobs.conftest import FLIGHTS, Job, succeed
+from tests.monitor.demo import label, line
 
 Change = Callable[[pa.Table], pa.Table]
 FIRST_ID = "2013-01-01-UA1545-EWR"
@@ -183,6 +186,64 @@ def test_bad_data_ends_the_job_well_with_the_reason_as_its_message(job: Job) -> 
 def test_a_job_without_its_inputs_fails_and_says_so(job: Job) -> None:
     assert job.run("prepare").returncode == 1
     assert job.message.startswith("the job has no input `code`")
+
+
+def capture(folder: Path, table: pa.Table, spec: Spec, drop: set[str], **changes: Any) -> tuple[Path, Path]:
+    """Rows of a table as data capture and ground truth have them; `drop`: ids whose label is not known."""
+    lines, labels = [], []
+    for index, row in enumerate(table.to_pylist()):
+        row = {name: value for name, value in row.items() if value is not None}
+        late, key = row.pop("late"), row["flight_id"]
+        row["scheduled_departure"] = format_time(row["scheduled_departure"])
+        lines.append(
+            line(
+                row | changes,
+                {"prediction": 0, "probability": 0.2},
+                f"e{index}",
+                datetime(2026, 1, 1, tzinfo=UTC),
+            )
+        )
+        if key not in drop:
+            labels.append(label(key, str(late)))
+    for name, content in (("capture", lines), ("labels", labels)):
+        (folder / name).mkdir()
+        (folder / name / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in content))
+    return folder / "capture", folder / "labels"
+
+
+def test_labelled_requests_join_the_base_data(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    half = len(january_and_february) // 2
+    base, asked = january_and_february.slice(0, half), january_and_february.slice(half - 10)
+    unknown = {asked["flight_id"][index].as_py() for index in (20, 30)}
+    captured, labels = capture(tmp_path, asked, spec, unknown)
+    report = prepare(spec, write(tmp_path, base), None, captured, labels)
+    assert report["accepted"], report["reason"]
+    assert report["rows"]["read"] == len(january_and_february) - 2  # the ten that both have count once
+    found = [finding["reason"] for finding in report["findings"] if finding["check"] == "captured"]
+    assert found == [f"{len(asked) - 12:,} labelled requests were added"]
+    whole = prepare(spec, write(tmp_path / "labels", january_and_february), None)
+    assert report["holdout"]["until"] == whole["holdout"]["until"]
+    written = pq.read_table(tmp_path / "processing/output/holdout/holdout.parquet")
+    assert written.schema.field("departure_minute").type == pa.int64()
+
+
+def test_captured_requests_alone_are_data(spec: Spec, tmp_path: Path, january_and_february: pa.Table) -> None:
+    captured, labels = capture(tmp_path, january_and_february, spec, set())
+    report = prepare(spec, None, None, captured, labels)
+    assert report["accepted"], report["reason"]
+    assert report["rows"]["read"] == len(january_and_february)
+
+
+def test_requests_that_model_yaml_would_refuse_are_left_out(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    captured, labels = capture(tmp_path, january_and_february.slice(0, 50), spec, set(), origin="BOS")
+    report = prepare(spec, write(tmp_path, january_and_february), None, captured, labels)
+    assert report["accepted"]
+    found = [finding["reason"] for finding in report["findings"] if finding["check"] == "captured"]
+    assert found[1] == "50 labelled requests were left out: they are not what model.yaml allows"
 
 
 def write(folder: Path, table: pa.Table) -> Path:
