@@ -56,6 +56,14 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Raises JobError for a file that is not there or is no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise JobError(f"{path.name} cannot be read: {error}") from error
+
+
 def time_setting(name: str) -> datetime | None:
     """An ISO time from the environment, in UTC; None where it is absent or empty."""
     text = os.environ.get(name, "").strip()
@@ -65,6 +73,14 @@ def time_setting(name: str) -> datetime | None:
         return parse_time(text)
     except ValueError:
         raise JobError(f"the environment's {name}={text!r} is not an ISO 8601 time") from None
+
+
+def window() -> tuple[datetime, datetime]:
+    """[WINDOW_START, WINDOW_END) of the environment."""
+    start, end = time_setting("WINDOW_START"), time_setting("WINDOW_END")
+    if start is None or end is None:
+        raise JobError("the environment has no WINDOW_START and WINDOW_END")
+    return start, end
 
 
 def parse_time(text: str) -> datetime:

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from jobs import contract
 from jobs.contract import JobError
-from jobs.monitor import bias, datafiles, formats, shard, tally
+from jobs.monitor import bias, datafiles, explained, formats, outliers, shard, tally
 from jobs.monitor.blocks import Edges
 from jobs.monitor.bodies import PREDICTION, PROBABILITY
 from jobs.monitor.columns import Column, NumberColumn
+from jobs.monitor.outliers import Outliers
 from jobs.monitor.profile import Profile, profile
 from jobs.monitor.scan import Scan
 from jobs.monitor.schema import Schema
@@ -42,6 +43,8 @@ class Baseline:
     train: Profile
     holdout: Profile | None = None
     tallies: list[Tally] = field(default_factory=list)
+    explained: explained.Reference | None = None
+    outliers: Outliers | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -114,9 +117,17 @@ class Baseline:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise JobError("the baseline is of another version of the monitor: evaluate the model again")
         train = Profile.load(folder / "train.npz")
+        rare = Outliers.load(folder / "outliers.npz")
         if not content["watch"]:
-            return cls(content, train)
-        return cls(content, train, Profile.load(folder / "holdout.npz"), tally.load(folder / "tallies.npz"))
+            return cls(content, train, outliers=rare)
+        return cls(
+            content,
+            train,
+            Profile.load(folder / "holdout.npz"),
+            tally.load(folder / "tallies.npz"),
+            explained.Reference.load(folder),
+            rare,
+        )
 
 
 def write(folder: Path, spec: Spec, train: Rows, holdout: Window | None, **more: Any) -> Baseline:
@@ -146,6 +157,7 @@ def write(folder: Path, spec: Spec, train: Rows, holdout: Window | None, **more:
         made.holdout.save(folder / "holdout.npz")
         tally.save(made.tallies, folder / "tallies.npz")
     seen.save(folder / "train.npz")
+    Outliers.learn(_some(train), seen).save(folder / "outliers.npz")
     threshold = float((spec.monitor.get("data") or {}).get("drift", THRESHOLD))
     formats.write(folder / "statistics.json", formats.statistics(seen))
     contract.write_json(folder / "constraints.json", formats.constraints(seen, threshold))
@@ -191,6 +203,11 @@ def held_out(spec: Spec, table: pa.Table, answers: pa.Table) -> Window:
         if name and name not in table.column_names:
             raise JobError(f"the holdout has no column `{name}`")
     return datafiles.window(table, schema, answers)
+
+
+def _some(rows: Rows) -> pa.Table:
+    """A table, or rows from all over data files."""
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_batches(list(rows.sample()))
 
 
 def watched_answer(window: Window) -> str:

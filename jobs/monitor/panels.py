@@ -156,7 +156,7 @@ def attribution(analysis: dict[str, Any]) -> str:
     if not features:
         return ""
     shares = {
-        name: (entry.get("baseline") or 0.0, entry.get("value") or 0.0) for name, entry in features.items()
+        name: (entry.get("baseline") or 0.0, entry.get("share") or 0.0) for name, entry in features.items()
     }
     order = sorted(shares, key=lambda name: -max(shares[name]))[:LISTED_FACETS]
     top = max(1e-9, *(max(shares[name]) for name in order))

@@ -9,18 +9,7 @@ from typing import Any
 from jobs.contract import JobError
 from jobs.spec import Spec
 
-NUMERIC = (
-    "drift",
-    "missing",
-    "new",
-    "outliers",
-    "false_alarms",
-    "tolerance",
-    "ndcg",
-    "l1",
-    "min_rows",
-    "min_labels",
-)
+NUMERIC = ("drift", "false_alarms", "tolerance", "ndcg", "l1", "min_rows", "min_labels")
 
 
 def plain(spec: Spec) -> Spec:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,10 @@ def count_files(
     edges: Edges | None,
     planned: Iterable[Layout],
     watch: str,
-    window: tuple[datetime, datetime],
+    window: tuple[datetime, datetime] | None = None,
 ) -> Shard:
-    """Data files whose rows have the model's answers and the labels in columns of their own."""
+    """Data files whose rows have the model's answers and the labels in columns of their own. All rows count;
+    the window is the data's own span where none is given."""
     made = _count(datafiles.pieces(scan, schema), schema, edges, planned, watch, window)
     known = {*made.profile.columns, *schema.protected, schema.id, schema.time, schema.target, *ANSWERED}
     made.profile.extra = {name: made.profile.rows for name in scan.arrow_schema.names if name not in known}
@@ -165,14 +166,30 @@ def _count(
     edges: Edges | None,
     planned: Iterable[Layout],
     watch: str,
-    window: tuple[datetime, datetime],
+    window: tuple[datetime, datetime] | None,
 ) -> Shard:
     counting = _Counting(pieces, list(planned), watch)
     whole = counted(schema, watch)
-    made = profile(counting, whole, edges) if edges is not None else profile(counting, whole, block=None)
+    bins = None if edges is None else _fitting(edges, whole)
+    made = profile(counting, whole, block=None) if bins is None else profile(counting, whole, bins)
     sample = counting.sample if counting.sample is not None else Sample.of(datafiles.empty(schema))
-    start, end = (format_time(moment) for moment in window)
+    start, end = (format_time(moment) for moment in window or _span(made))
     return Shard((start, end), made, sample, counting.tallies, unlike=counting.unlike)
+
+
+def _fitting(edges: Edges, schema: Schema) -> Edges:
+    """Without those of columns that were of another type at the baseline."""
+    texts = {name for name, field in schema.fields.items() if field.is_categorical}
+    return Edges(
+        {name: bins for name, bins in edges.numbers.items() if name not in texts},
+        {name: names for name, names in edges.categories.items() if name in texts},
+    )
+
+
+def _span(made: Profile) -> tuple[datetime, datetime]:
+    """From the first row's time to right after the last one's; a moment of 1970 where rows have no time."""
+    first, last = made.span or (0, 0)
+    return tuple(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at) for at in (first, last + 1))
 
 
 def merge(shards: Iterable[Shard]) -> Shard:

@@ -18,7 +18,6 @@ BIAS_METRICS = (
 
 _column = scalar(units.text(r"\S.*", "a column's name"))
 _rows = scalar(units.integer(1, 10**9))
-_share = scalar(units.fraction(0, 1))
 # A rarer false alarm could not be told from chance: it takes some draws of the baseline's days to see one.
 _rate = scalar(units.fraction(0.0001, 0.5))
 _number = scalar(units.number())
@@ -55,9 +54,6 @@ def _defaults(kind: Kind) -> Any:
 _data = mapping(
     {
         "drift": Key(scalar(units.number(0, 1)), 0.1),
-        "missing": Key(_share, None),
-        "new": Key(_share, None),
-        "outliers": Key(_share, None),
         "false_alarms": Key(_rate, None),
         "seasonal": Key(list_of(_column), []),
     }

@@ -1,0 +1,101 @@
+"""What the model was asked and what it answered, against the baseline: columns, whole rows, and the same rows
+as the pipeline computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.monitor import outliers, shard, skew, verdict
+from jobs.monitor.baseline import Baseline
+from jobs.monitor.checks import violation
+from jobs.monitor.profile import Profile
+from jobs.monitor.scan import scan
+from jobs.monitor.series import Series
+from jobs.monitor.window import Window
+from jobs.spec import Spec
+
+Violation = dict[str, Any]
+
+
+def judge(
+    spec: Spec, baseline: Baseline, profile: Profile, window: Window, weights: dict[str, float]
+) -> tuple[dict[str, Any], list[Violation]]:
+    """Entries of analysis.json. `weights`: each feature's share of what the model looks at."""
+    extra, marked = _whole_rows(spec, baseline, profile, window)
+    watched = shard.watched(baseline.schema) if baseline.watch else ""
+    settings = verdict.Settings.of(spec)
+    found = verdict.judge(baseline.train, profile, settings, spec.lookback, baseline.holdout, watched, extra)
+    for name, figures in found.features.items():
+        figures["weight"] = round(weights[name], 6) if name in weights else None
+        figures["impact"] = _impact(figures, weights.get(name, 0.0) if weights else 1.0)
+    if found.prediction is not None:
+        found.prediction["impact"] = _impact(found.prediction, 1.0)
+    before, now = baseline.train.duplicates.repeated(), profile.duplicates.repeated()
+    return {
+        "features": found.features,
+        "prediction": found.prediction,
+        "drift": found.drift,
+        "outliers": marked,
+        "duplicates": {"share": round(now, 6), "baseline": round(before, 6)},
+    }, _once([*_unknown(spec, baseline), *found.violations])
+
+
+def compare_with_pipeline(window: Window, pipeline: Path | None) -> tuple[dict[str, Any], list[Violation]]:
+    """Training-serving skew, where the pipeline's features of some of the rows are at hand."""
+    if pipeline is None or not window.schema.id:
+        return {"skew": None}, []
+    table = pa.Table.from_batches(list(scan(pipeline)))
+    found, violations = skew.compare(window.table, window.ids, table, window.schema)
+    return {"skew": found}, violations
+
+
+def _whole_rows(
+    spec: Spec, baseline: Baseline, profile: Profile, window: Window
+) -> tuple[list[Series], dict[str, Any] | None]:
+    """How many rows are far from everything seen, to be judged beside the columns."""
+    before, now = baseline.train.blocks, profile.blocks
+    if baseline.outliers is None or before is None or now is None:
+        return [], None
+    picked, is_outlier = baseline.outliers.mark(window.table)
+    if not len(picked):
+        return [], None
+    length = max(1, round(spec.lookback / timedelta(microseconds=before.length)))
+    made = baseline.outliers.series(before, now, window.times[picked], is_outlier, length)
+    return [made], {
+        "share": round(float(is_outlier.mean()), 6),
+        "baseline": outliers.RARE,
+        "rows": len(picked),
+    }
+
+
+def _unknown(spec: Spec, baseline: Baseline) -> Iterator[Violation]:
+    for name in spec.features:
+        if name not in baseline.train.columns:
+            reason = f"{name} is in model.yaml but not in the baseline: evaluate the model again"
+            yield violation(name, "extra_column_check", reason)
+
+
+def _once(found: list[Violation]) -> list[Violation]:
+    """A column that is not there has no values either; rows that are unlike all others need no mention where
+    a column says what is unlike."""
+    absent = {one["feature_name"] for one in found if one["constraint_check_type"] == "missing_column_check"}
+    kept = [
+        one
+        for one in found
+        if one["feature_name"] not in absent or one["constraint_check_type"] == "missing_column_check"
+    ]
+    columns = [one for one in kept if one["feature_name"] != outliers.NAME]
+    return columns or kept
+
+
+def _impact(figures: dict[str, Any], weight: float) -> float:
+    """How much a change matters: its effect, as a share of what it takes to be drift, times the weight."""
+    effect, threshold = figures.get("distance"), figures.get("threshold")
+    if effect is None or not threshold:
+        return 0.0
+    return round(weight * effect / threshold, 6)

@@ -1,0 +1,76 @@
+"""The verbs of `python -m jobs.monitor`: arguments to files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pyarrow as pa
+
+from jobs import spec as model_spec
+from jobs.contract import JobError
+from jobs.monitor import analyze, baseline, datafiles, performance, settings, shard
+from jobs.monitor.analyze import Given
+from jobs.monitor.baseline import Baseline
+from jobs.monitor.scan import Scan, scan
+from jobs.monitor.schema import Schema
+from jobs.monitor.shard import Shard
+from jobs.monitor.state import State
+from jobs.spec import Feature, Spec
+
+ANSWERS = ("prediction", "probability", "probabilities")
+
+
+def learn(chosen: Namespace) -> None:
+    """`baseline`."""
+    train = scan(chosen.train)
+    spec = settings.plain(model_spec.load(chosen.model)) if chosen.model else _described(chosen, train)
+    train = scan(chosen.train, Schema.of(spec))
+    holdout, more = None, {}
+    if chosen.holdout:
+        table = pa.Table.from_batches(list(scan(chosen.holdout)))
+        holdout = baseline.held_out(spec, table, datafiles.window(table, Schema.of(spec)).answers)
+        more = performance.reference(spec, holdout)
+    baseline.write(chosen.output, spec, train, holdout, **more)
+
+
+def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:
+    """`profile`, and the first half of `analyze`."""
+    reference = Baseline.load(chosen.baseline)
+    spec = settings.plain(model_spec.load(chosen.model)) if chosen.model else reference.spec
+    if getattr(chosen, "shards", None):
+        return shard.merge(shard.load_all(chosen.shards)), reference, spec
+    known = (Schema.of(spec), reference.edges, reference.layouts, reference.watch)
+    if chosen.data:
+        window = (chosen.start, chosen.end) if chosen.start and chosen.end else None
+        return shard.count_files(scan(chosen.data), *known, window), reference, spec
+    if chosen.start is None or chosen.end is None:
+        raise JobError("captured requests need --start and --end: rows are chosen by their time")
+    made = shard.count(chosen.capture, chosen.labels, *known, (chosen.start, chosen.end))
+    return made, reference, spec
+
+
+def judge(chosen: Namespace) -> str:
+    """`analyze`: the verdict in a sentence."""
+    counted, reference, spec = count(chosen)
+    state = State.load(chosen.state, reference.digest)
+    given = Given(chosen.labels, chosen.model, chosen.artifact, chosen.pipeline)
+    found = analyze.analyze(spec, reference, counted, state, given)
+    analyze.write(chosen.output, found, chosen.baseline)
+    return f"{found.sentence}\n{found.content['verdict']}"
+
+
+def _described(chosen: Namespace, train: Scan) -> Spec:
+    """A model as its data and the arguments describe it."""
+    names = {"id": chosen.id, "time": chosen.time, "target": chosen.target}
+    schema = Schema.infer(train.arrow_schema, **names, task=chosen.task).without(
+        (*ANSWERS, *chosen.protected)
+    )
+    return Spec("model", chosen.task, chosen.target, chosen.id, chosen.time, _features(schema), entry="",
+                protected=tuple(chosen.protected))  # fmt: skip
+
+
+def _features(schema: Schema) -> dict[str, Feature]:
+    return {
+        name: Feature(name, field.type, field.minimum, field.maximum, field.values, field.nullable)
+        for name, field in schema.fields.items()
+    }
