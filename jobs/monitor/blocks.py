@@ -75,6 +75,16 @@ class Edges:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Where a batch's rows belong: in `order` (None: as they are), those from bounds[i] up to bounds[i + 1]
+    are of block keys[i]."""
+
+    order: np.ndarray | None
+    keys: list[int]
+    bounds: list[int]
+
+
+@dataclass(frozen=True)
 class Cut:
     """A batch's rows by block: `order` brings the rows of a block together (None: they are), then `parts` are
     (row of the block's histogram, first, last)."""
@@ -122,19 +132,38 @@ class Blocks:
         """int64[bin] over all blocks."""
         return self._counts[name].sum(axis=0)
 
-    def cut(self, times: np.ndarray, valid: np.ndarray | None) -> Cut:
-        """Sorts a batch by block: int64 microseconds since 1970 (`valid` False: no time)."""
+    def split(self, times: np.ndarray, valid: np.ndarray | None) -> Split:
+        """A batch's int64 microseconds since 1970 by block; where `valid` is False there is no time."""
+        if valid is None and (times[1:] >= times[:-1]).all():
+            first, last = int(times[0]) // self.length, int(times[-1]) // self.length
+            starts = np.searchsorted(
+                times, [key * self.length for key in range(first, min(last, first + FEW) + 1)]
+            )
+            if last - first < FEW and (np.diff(starts, append=len(times)) > 0).all():
+                return Split(None, list(range(first, last + 1)), [*starts.tolist(), len(times)])
         keys = times // self.length
         if valid is not None:
-            keys = np.where(valid, keys, NO_TIME)
-        if keys[0] == keys[-1] and (valid is None or valid.all()) and keys.min() == keys.max():
-            return self._cut(None, keys, np.array([0, len(keys)]))
+            keys[~valid] = NO_TIME
         order = None
         if (keys[1:] < keys[:-1]).any():
-            order = np.argsort(keys, kind="stable")
+            _, codes = np.unique(keys, return_inverse=True)
+            short = np.int16 if codes.max() < 2**15 else np.int64  # NumPy sorts 16 bits by radix
+            order = np.argsort(codes.astype(short), kind="stable")
             keys = keys[order]
         starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-        return self._cut(order, keys, np.append(starts, len(keys)))
+        return Split(order, keys[starts].tolist(), [*starts.tolist(), len(keys)])
+
+    def cut(self, split: Split) -> Cut:
+        """Counts the rows of each block, and makes room for new ones."""
+        parts = []
+        for key, (first, last) in zip(split.keys, pairwise(split.bounds), strict=True):
+            row = None if key == NO_TIME else self._row(key)
+            if row is None:
+                self.outside += last - first
+            else:
+                self._sizes[row] += last - first
+                parts.append((row, first, last))
+        return Cut(split.order, parts, few=len(split.keys) == len(parts) <= FEW)
 
     def add_numbers(self, name: str, values: np.ndarray, cut: Cut) -> np.ndarray:
         """Counts float64 values (NaN: missing). Sorts each block's part; returns them in their new order."""
@@ -217,19 +246,6 @@ class Blocks:
 
     def _order(self) -> np.ndarray:
         return np.array([self._rows[key] for key in sorted(self._rows)], np.int64)
-
-    def _cut(self, order: np.ndarray | None, keys: np.ndarray, bounds: np.ndarray) -> Cut:
-        """Counts the rows of each block, and makes room for new ones."""
-        parts = []
-        for first, last in pairwise(bounds.tolist()):
-            key = int(keys[first])
-            row = None if key == NO_TIME else self._row(key)
-            if row is None:
-                self.outside += last - first
-            else:
-                self._sizes[row] += last - first
-                parts.append((row, first, last))
-        return Cut(order, parts, few=len(bounds) - 1 == len(parts) <= FEW)
 
     def _row(self, key: int) -> int | None:
         """The block's row in the arrays; None beyond MOST blocks."""

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from jobs.contract import JobError
 from jobs.monitor import buffers
-from jobs.monitor.blocks import BINS, CATEGORIES, Blocks, Cut, Edges
+from jobs.monitor.blocks import BINS, CATEGORIES, Blocks, Cut, Edges, Split
 from jobs.monitor.columns import Column, NumberColumn, RowHash, StringColumn, column_of
 from jobs.monitor.hashing import finish
 from jobs.monitor.scan import BATCH, learnable
@@ -146,21 +147,44 @@ def profile(
         blocks = Blocks(edges, round(block.total_seconds() * 1e6))
     made = Profile(schema, blocks)
     with ThreadPoolExecutor(WORKERS) as pool:
-        begun: list[tuple[list[Future], RowHash]] = []
-        for batch in _limited(batches):  # read while the threads count the one before
-            _finish(made, begun)
-            begun.append(_begin(made, batch, pool))
-        _finish(made, begun)
+        counted = Counted([], None)
+        for batch in _limited(batches):  # read, and split by time, while the threads count the one before
+            split = _split(made, batch)
+            counted.wait()
+            before, counted = counted, _begin(made, batch, split, pool)
+            before.add_rows(made.duplicates)
+        counted.wait()
+        counted.add_rows(made.duplicates)
     for name, rows in getattr(source, "extra", {}).items():
         made.extra[name] = made.extra.get(name, 0) + rows
     return made
 
 
-def _begin(made: Profile, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> tuple[list[Future], RowHash]:
+@dataclass(frozen=True)
+class Counted:
+    """A batch that threads are at work on."""
+
+    futures: list[Future]
+    hashes: RowHash | None
+
+    def wait(self) -> None:
+        """Raises what a thread raised."""
+        for future in self.futures:
+            future.result()
+
+    def add_rows(self, duplicates: Distinct) -> None:
+        if self.hashes:
+            duplicates.update(finish(self.hashes.values))
+
+
+def _begin(made: Profile, batch: pa.RecordBatch, split: Split | None, pool: ThreadPoolExecutor) -> Counted:
     """Lets the threads take the batch's columns one by one: no column depends on another, so that the result
     does not depend on which thread was faster."""
     made.rows += len(batch)
-    blocks, cut, hashes = made.blocks, _cut(made, batch), RowHash(len(batch))
+    blocks, hashes = made.blocks, RowHash(len(batch))
+    cut = blocks.cut(split) if blocks and split else None
+    if blocks and not split:
+        blocks.outside += len(batch)
     work: deque[tuple[Any, ...]] = deque()
     for name, column in made.columns.items():
         counted = blocks if blocks and name in blocks.edges else None
@@ -173,24 +197,20 @@ def _begin(made: Profile, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> tu
     for name in batch.schema.names:
         if name not in made.columns and name not in roles:
             made.extra[name] = made.extra.get(name, 0) + len(batch)
-    return [pool.submit(_take, work) for _ in range(WORKERS)], hashes
+    return Counted([pool.submit(_take, work) for _ in range(WORKERS)], hashes)
 
 
 def _take(work: deque[tuple[Any, ...]]) -> None:
-    while True:
+    """Counts columns until none is left. Raises JobError that names the column."""
+    while work:
         try:
             column, *arguments = work.popleft()
-        except IndexError:
-            return
-        column.update(*arguments)
-
-
-def _finish(made: Profile, begun: list[tuple[list[Future], RowHash]]) -> None:
-    while begun:
-        futures, hashes = begun.pop()
-        for future in futures:
-            future.result()
-        made.duplicates.update(finish(hashes.values))
+        except IndexError:  # the other thread was faster
+            break
+        try:
+            column.update(*arguments)
+        except pa.ArrowException as error:
+            raise JobError(f"{column.field.name} cannot be read: {error}") from error
 
 
 def _count_absent(column: Column, rows: int, blocks: Blocks | None, cut: Cut | None) -> None:
@@ -201,18 +221,17 @@ def _count_absent(column: Column, rows: int, blocks: Blocks | None, cut: Cut | N
         blocks.add_absent(column.field.name, cut)
 
 
-def _cut(made: Profile, batch: pa.RecordBatch) -> Cut | None:
+def _split(made: Profile, batch: pa.RecordBatch) -> Split | None:
+    """The batch's rows by block; None where it has no time. Notes its first and last time."""
     index = batch.schema.get_field_index(made.schema.time) if made.schema.time else -1
     if index < 0:
-        if made.blocks:
-            made.blocks.outside += len(batch)
         return None
     times, known = buffers.microseconds(batch.column(index))
     present = times if known is None else times[known]
     if len(present):
         first, last = int(present.min()), int(present.max())
         made.span = (min(first, made.span[0]), max(last, made.span[1])) if made.span else (first, last)
-    return made.blocks.cut(times, known) if made.blocks else None
+    return made.blocks.split(times, known) if made.blocks else None
 
 
 def _limited(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
