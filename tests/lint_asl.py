@@ -177,6 +177,8 @@ def _statelint(machine: Machine) -> Iterator[tuple[NodePath, str]]:
     paths = {path for path, _, _ in states(machine.definition)}
     # FLOAT asks for `2.0` where AWS takes any number.
     for problem in Linter.validate(machine.definition, Config(ignored_problem_types={ProblemType.FLOAT})):
+        if re.search(r'is "\{%.*%\}" but should be an Integer$', problem):
+            continue  # Wait's Seconds may be an expression
         where = re.sub(r"\[(\d+)\]", r".\1", problem.split(" is ")[0].split(" does ")[0]).split(".")
         where = [int(part) if part.isdigit() else part for part in where[1:]]
         path = max((path for path in paths if list(path) == where[: len(path)]), key=len, default=())

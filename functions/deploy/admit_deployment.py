@@ -59,7 +59,8 @@ def admit(event: dict[str, Any], execution: str) -> dict[str, Any]:
     refusal = refused(approval, described, package)
     if refusal:
         return drop(approval, refusal)
-    plan = plan_of(approval, deployment, package) | {"approvedBy": approved_by(described)}
+    who = {"approvedBy": approved_by(described), "approvedAt": approval.at}
+    plan = plan_of(approval, deployment, package) | who
     return start(plan, approval, package)
 
 
@@ -158,6 +159,8 @@ def plan_of(approval: Approval, deployment: str, package: dict[str, Any]) -> dic
     serve, ship = spec["serve"], spec["ship"]
     champion = LEDGER.get(model, "CHAMPION")
     before = champion and LEDGER.need_spec(model, champion["digest"])["spec"]["serve"]
+    is_new = endpoint_is_new(endpoint)
+    shadowed = champion and before and not is_new
     return deployments.transition(before, serve) | {
         "admitted": True,
         "reason": f"version {version} is approved",
@@ -166,7 +169,8 @@ def plan_of(approval: Approval, deployment: str, package: dict[str, Any]) -> dic
         "packageArn": package["package_arn"],
         "deployment": deployment,
         "endpoint": endpoint,
-        "isNew": endpoint_is_new(endpoint),
+        "isNew": is_new,
+        "shadow": deployments.shadow(ship, champion, before, deployment) if shadowed else None,
         "run": package["run"],
         "cause": package["cause"],
         "serve": {"instance": serve["instance"], "count": serve["count"]},

@@ -42,12 +42,32 @@ PLAN = {
     "deregister": False,
     "register": False,
     "retain": True,
+    "shadow": None,
+    "approvedAt": "2013-06-10T12:00:00Z",
     "environment": {},
 }
 PREVIOUS = {"deployment": OLD, "config": OLD, "alarms": [f"{OLD}-errors", f"{OLD}-latency"]}
 SCALING = {"min": 1, "max": 4, "target": 500}
 # Another instance type, scaled as the one before.
 MOVED = {**PLAN, "scaling": SCALING, "scalingBefore": SCALING, "deregister": True, "register": True}
+
+SHADOWED = {
+    **PLAN,
+    "shadow": {
+        "config": f"{DEPLOYMENT}-shadow",
+        "seconds": 600,
+        "champion": {"model": OLD, "config": OLD, "instance": "ml.m5.large", "count": 2},
+    },
+}
+# By the minute, in no order that GetMetricData would promise; one that nothing was put for is empty.
+METRICS = [
+    {"Id": "main_requests", "Values": [240.0, 261.0]},
+    {"Id": "main_errors", "Values": [0.0, 0.0]},
+    {"Id": "main_latency", "Values": [11_000.0, 12_500.0]},
+    {"Id": "shadow_requests", "Values": [501.0]},
+    {"Id": "shadow_errors", "Values": []},
+    {"Id": "shadow_latency", "Values": [14_000.0]},
+]
 
 
 def described(status: str, config: str = DEPLOYMENT, **more: str) -> dict[str, str]:
@@ -69,6 +89,13 @@ USUAL = {
     "UpdateEndpoint": {"EndpointArn": ARN},
     "DescribeEndpoint": [UPDATING, UPDATING, IN_SERVICE],
     "PromoteChampion": {"previous": PREVIOUS},
+    "CreateShadowConfig": {"EndpointConfigArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/s"},
+    "StartShadow": {"EndpointArn": ARN},
+    "DescribeShadow": [UPDATING, described("InService", f"{DEPLOYMENT}-shadow")],
+    "ReadShadowMetrics": {"MetricDataResults": METRICS},
+    "JudgeShadow": {"passed": True, "reason": "as a shadow it was sent 501 requests"},
+    "DropShadow": {"EndpointArn": ARN},
+    "DescribeChampion": [UPDATING, described("InService", OLD)],
     "DeregisterScalableTarget": {},
     "RegisterScalableTarget": {},
     "RestoreScalableTarget": {},
@@ -94,6 +121,14 @@ _SHIFTED = f"{_READY} > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
 _MOVING = f"{_READY} > DeregisterScalableTarget > UpdateEndpoint"
 _SHIPPED = "PromoteChampion > IsScaled"
 _CLEANED = "IsFirstFailed > DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
+_SHADOW_LOOK = "WaitForShadow > DescribeShadow > IsShadowUp"
+_STARTED = f"{_READY} > CreateShadowConfig > StartShadow"
+_JUDGED = (
+    f"{_STARTED} > {_SHADOW_LOOK} > {_SHADOW_LOOK} > ObserveShadow > ReadShadowMetrics > JudgeShadow "
+    "> IsShadowSound"
+)
+_ALONE = "WaitForChampion > DescribeChampion > IsChampionAlone"
+_DROPPED = f"DropShadow > {_ALONE} > {_ALONE} > RecordRollback > {_CLEANED}"
 
 SCENARIOS = [
     path(
@@ -119,7 +154,7 @@ SCENARIOS = [
     ),
     path(
         "an alarm rolls the canary back",
-        path=f"{_SHIFTED} > RecordRollback > {_CLEANED}",
+        path=f"{_SHIFTED} > HasShadow > RecordRollback > {_CLEANED}",
         mocks={
             "DescribeEndpoint": [
                 UPDATING,
@@ -131,8 +166,8 @@ SCENARIOS = [
     path(
         "the first endpoint never answers /ping",
         path=(
-            f"{_READY} > CreateEndpoint > {_LOOK} > RecordRollback > IsFirstFailed > DeleteFailedEndpoint "
-            "> DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
+            f"{_READY} > CreateEndpoint > {_LOOK} > HasShadow > RecordRollback > IsFirstFailed "
+            "> DeleteFailedEndpoint > DeleteAlarms > AnnounceRollback > DeploymentRolledBack"
         ),
         mocks={
             "AdmitDeployment": {**PLAN, "isNew": True},
@@ -143,7 +178,7 @@ SCENARIOS = [
     ),
     path(
         "the update is refused",
-        path=f"{_READY} > UpdateEndpoint > RecordRollback > {_CLEANED}",
+        path=f"{_READY} > UpdateEndpoint > HasShadow > RecordRollback > {_CLEANED}",
         mocks={
             "UpdateEndpoint": Throw("SageMaker.ResourceLimitExceededException", "ml.m5.large: 2 of 2 in use")
         },
@@ -159,7 +194,7 @@ SCENARIOS = [
     path(
         "another instance type rolls back, and the champion scales again",
         path=(
-            f"{_MOVING} > {_LOOK} > RecordRollback > IsFirstFailed > RestoreScalableTarget "
+            f"{_MOVING} > {_LOOK} > HasShadow > RecordRollback > IsFirstFailed > RestoreScalableTarget "
             "> RestoreScalingPolicy > DeleteAlarms > AnnounceRollback "
             "> DeploymentRolledBack"
         ),
@@ -168,6 +203,51 @@ SCENARIOS = [
             # Somebody has taken it off by hand.
             "DeregisterScalableTarget": Throw("ApplicationAutoScaling.ObjectNotFoundException"),
             "DescribeEndpoint": described("InService", OLD, FailureReason="alarm went off"),
+        },
+    ),
+    path(
+        "a shadow that holds",
+        path=(
+            f"{_JUDGED} > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK} > {_SHIPPED} > HasPrevious "
+            "> DeleteOldAlarms > AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={"AdmitDeployment": SHADOWED},
+    ),
+    path(
+        "a shadow on another instance type, under autoscaling",
+        path=(
+            f"{_JUDGED} > DeregisterScalableTarget > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK} "
+            f"> {_SHIPPED} > RegisterScalableTarget > PutScalingPolicy > HasPrevious > DeleteOldAlarms "
+            "> AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={"AdmitDeployment": {**MOVED, "shadow": SHADOWED["shadow"]}},
+    ),
+    path(
+        "a shadow that fails is dropped",
+        path=f"{_JUDGED} > {_DROPPED}",
+        mocks={
+            "AdmitDeployment": SHADOWED,
+            "JudgeShadow": {"passed": False, "reason": "80.00% failed (production: 0.00%)"},
+        },
+    ),
+    path(
+        "a shadow that does not start",
+        path=f"{_STARTED} > {_SHADOW_LOOK} > RecordRollback > {_CLEANED}",
+        mocks={
+            "AdmitDeployment": SHADOWED,
+            "DescribeShadow": described(
+                "InService", OLD, FailureReason="The container did not pass the ping check."
+            ),
+        },
+    ),
+    path(
+        "a shadow that held, and an alarm under the full traffic",
+        path=f"{_JUDGED} > UpdateEndpoint > {_LOOK} > HasShadow > {_DROPPED}",
+        mocks={
+            "AdmitDeployment": SHADOWED,
+            "DescribeEndpoint": described(
+                "InService", f"{DEPLOYMENT}-shadow", FailureReason=f"alarm {DEPLOYMENT}-errors went off"
+            ),
         },
     ),
     path(

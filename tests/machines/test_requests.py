@@ -166,6 +166,35 @@ def test_another_instance_type_is_off_the_scaling_while_it_moves() -> None:
     assert policy == moved.only("PutScalingPolicy")
 
 
+SHADOW = scenario(deploy_paths, "a shadow that holds")
+DROPPED = scenario(deploy_paths, "a shadow that fails is dropped")
+
+
+def test_a_shadow_gets_a_copy_of_each_request_and_the_champion_answers() -> None:
+    config = SHADOW.result.only("CreateShadowConfig")
+    ((main,), (shadow,)) = config["ProductionVariants"], config["ShadowProductionVariants"]
+    assert (main["ModelName"], shadow["ModelName"]) == (deploy_paths.OLD, deploy_paths.DEPLOYMENT)
+    assert main["InitialVariantWeight"] == shadow["InitialVariantWeight"]
+    assert config["DataCaptureConfig"] == SHADOW.result.only("CreateEndpointConfig")["DataCaptureConfig"]
+    assert 600 in SHADOW.result.waits
+    assert SHADOW.result.only("UpdateEndpoint")["EndpointConfigName"] == deploy_paths.DEPLOYMENT
+
+
+def test_a_shadow_is_judged_by_all_its_minutes() -> None:
+    read = SHADOW.result.only("ReadShadowMetrics")
+    assert read["StartTime"] < read["EndTime"]
+    assert SHADOW.result.only("JudgeShadow")["series"] == {
+        each["Id"]: each["Values"] for each in deploy_paths.METRICS
+    }
+    assert {each["Id"] for each in read["MetricDataQueries"]} == {each["Id"] for each in deploy_paths.METRICS}
+
+
+def test_a_shadow_that_is_dropped_leaves_the_champion_alone_with_the_reason_told() -> None:
+    assert DROPPED.result.only("DropShadow")["EndpointConfigName"] == deploy_paths.OLD
+    assert "80.00% failed" in DROPPED.result.only("RecordRollback")["error"]["Cause"]
+    assert "80.00% failed" in DROPPED.result.cause
+
+
 # monitor and respond
 
 

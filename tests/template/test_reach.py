@@ -49,6 +49,8 @@ def acts_on(action: str, given: Mapping[str, Any], state: str) -> Iterator[tuple
         yield "iam:PassRole", stack.arn("ScheduleRole")
     elif service == "application-autoscaling":
         yield action, f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/1234"
+    elif operation == "GetMetricData":
+        yield action, "*"
     elif operation == "DeleteAlarms":
         for name in given["AlarmNames"]:
             yield action, NAMED_BY["AlarmName"].format(name)

@@ -3,8 +3,8 @@
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from deploy import admit_deployment, promote_champion, record_rollback
-from evergreen import deployments, registry, shipping
+from deploy import admit_deployment, judge_shadow, promote_champion, record_rollback
+from evergreen import deployments, registry, shadows, shipping
 from evergreen.errors import EndpointBusy, EventInvalid, LockLost
 
 from tests.unit import world
@@ -261,6 +261,57 @@ def test_a_rolling_update_goes_in_batches_and_back_in_one():
     assert policy["MaximumExecutionTimeoutInSeconds"] > 4 * policy["WaitIntervalInSeconds"] == 2400
     assert shipping.bakes("rolling", 50, range(3, 4)) == 3
     assert shipping.bakes("rolling", 5, range(100, 101)) == 20
+
+
+LIMITS = {"errors": 0.01, "latency": 200_000}
+CALM = shadows.Observed(1000, 0.0, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("production", "shadow", "passed", "reason"),
+    [
+        (CALM, CALM, True, "as a shadow it was sent 1000 requests (1000 reached production): 0.00% failed"),
+        (CALM, shadows.Observed(1000, 0.009, 190_000), True, "p99 was 190 ms in the worst minute"),
+        (CALM, shadows.Observed(1000, 0.02, 20_000), False, "2.00% failed (production: 0.00%), more than"),
+        (CALM, shadows.Observed(1000, 0.0, 201_000), False, "p99 was 201 ms in the worst minute"),
+        (CALM, shadows.Observed(0, 0.0, 0), False, "no request reached the shadow (1000 reached production)"),
+        (shadows.Observed(9, 0.5, 900_000), shadows.Observed(9, 0.5, 900_000), True, "50.00% failed"),
+        (shadows.Observed(9, 0.0, 900_000), shadows.Observed(9, 0.2, 800_000), False, "20.00% failed"),
+    ],
+)
+def test_a_shadow_is_judged_by_the_limits_and_the_champion(production, shadow, passed, reason):
+    verdict = shadows.judge(production, shadow, LIMITS)
+    assert verdict[0] is passed
+    assert reason in verdict[1]
+
+
+def test_a_shadows_plan_and_its_verdict_are_in_the_ledger(ledger, sagemaker):
+    world.onboard(ledger, world.MODEL_YAML.replace("strategy: canary, percent: 10", "strategy: shadow"))
+    assert admit()["shadow"] is None  # the first version has nobody to follow
+    world.champion(ledger)
+    world.registered(ledger, 2)
+    sagemaker.package(f"{GROUP}/2")
+    sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
+    plan = admit(approved(2, "2013-07-01T00:00:00Z"), "two")
+    champion = {"model": "evergreen-flights-v1-aaaaaa", "config": "evergreen-flights-v1-aaaaaa"}
+    assert plan["shadow"] == {
+        "config": f"{plan['deployment']}-shadow",
+        "seconds": 600,
+        "champion": champion | {"instance": "ml.m5.large", "count": 2},
+    }
+    routing = plan["deploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["Type"] == "ALL_AT_ONCE"
+    series = {"main_requests": [60.0, 40.0], "shadow_requests": [100.0], "shadow_errors": [5.0]}
+    event = {"plan": plan, "series": series, "execution": execution("two", "deploy")}
+    verdicts = [judge_shadow.handler(event, world.CONTEXT) for _ in range(2)]
+    assert verdicts[0] == verdicts[1]
+    assert not verdicts[0]["passed"]
+    (row,) = kinds(ledger, "ShadowJudged")
+    assert (row["at"], row["shadow"]["errors"], row["production"]["requests"]) == (
+        "2013-07-01T00:00:00Z",
+        0.05,
+        100,
+    )
 
 
 @pytest.mark.parametrize("strategy", ["canary", "linear", "all_at_once"])

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from deploy import admit_deployment, promote_champion
+from deploy import admit_deployment, judge_shadow, promote_champion
 from evergreen.ledger import release
 from monitor import pick_window
 from onboard import check_spec
@@ -64,7 +64,12 @@ def test_train(ledger, bucket):
 
 
 def test_deploy(ledger, sagemaker):
-    world.onboard(ledger, world.MODEL_YAML.replace("inference.py, ", f"inference.py, {world.SCALING}, "))
+    world.onboard(
+        ledger,
+        world.MODEL_YAML.replace("inference.py, ", f"inference.py, {world.SCALING}, ").replace(
+            "canary", "shadow"
+        ),
+    )
     world.champion(ledger)
     ledger.commit(world.put("flights", "PACKAGE#000001", {"version": 1}))
     world.registered(ledger, 2)
@@ -72,6 +77,8 @@ def test_deploy(ledger, sagemaker):
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
     assert_holds(plan, references("deploy", "plan"))
+    verdict = run(judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]})
+    assert_holds(verdict, references("deploy", "verdict"))
     promoted = run(promote_champion, "deploy", plan=plan)
     assert_holds(promoted["previous"], references("deploy", "previous"))
 

@@ -82,7 +82,7 @@ canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 1
 count: 2 | count: 2, scaling: {min: 1, max: 3, invocations_per_instance: 9} | line 12: serve.scaling.min: 1
 count: 2 | count: 2, scaling: {min: 3, max: 2, invocations_per_instance: 9} | line 12: serve.scaling.min: 3 is
 canary, percent: 10 | rolling, percent: 4 | line 14: ship.percent: 4 % is under 5 %, the smallest batch of a
-canary, percent: 10, bake: 10m | shadow, bake: 30s | line 14: ship.bake: is too short for a shadow, which is watched
+canary, percent: 10, bake: 10m | shadow, bake: 30s | line 14: ship.bake: is too short for a shadow
 strategy: canary | strategy: gradual | line 14: ship.strategy: 'gradual' is not one of canary, linear, rolling
 canary, percent: 10, bake: 10m | linear, percent: 10, bake: 1h | line 14: ship.bake: 10 steps of 1h take
 every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minutes

@@ -28,7 +28,8 @@ def config(ship: dict[str, Any], serve: dict[str, Any], alarms: list[str]) -> di
             "MaximumExecutionTimeoutInSeconds": timeout,
         }
         return {"RollingUpdatePolicy": rolling} | rollback
-    routing: dict[str, Any] = {"Type": strategy.upper(), "WaitIntervalInSeconds": bake}
+    kind = strategy.upper() if strategy in shipping.PARTIAL else "ALL_AT_ONCE"
+    routing: dict[str, Any] = {"Type": kind, "WaitIntervalInSeconds": bake}
     together = TERMINATION_WAIT
     if strategy == "canary":
         routing["CanarySize"] = size
@@ -74,6 +75,25 @@ def transition(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any
         "deregister": gone,
         "register": after is not None and (gone or after != before),
         "retain": after is not None or old is None or old["count"] == new["count"],
+    }
+
+
+def shadow(
+    ship: dict[str, Any], champion: dict[str, Any], serve: dict[str, Any], deployment: str
+) -> dict[str, Any] | None:
+    """Where the strategy is shadow: the endpoint config in which the champion answers and the new version
+    gets a copy, and how long. `serve` is the champion's."""
+    if ship["strategy"] != "shadow":
+        return None
+    return {
+        "config": f"{deployment}-shadow",
+        "seconds": int(ship["bake"]),
+        "champion": {
+            "model": champion["deployment"],
+            "config": champion["config"],
+            "instance": serve["instance"],
+            "count": serve["count"],
+        },
     }
 
 

@@ -8,7 +8,7 @@ from . import units
 from .schema import Key, Kind, Mistake, compose, mapping, scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-STRATEGIES = ("canary", "linear", "rolling", "all_at_once")
+STRATEGIES = ("canary", "linear", "rolling", "shadow", "all_at_once")
 # These replace a part of the fleet at a time.
 PARTIAL = ("canary", "linear", "rolling")
 # The smallest part, in percent of the instances; the greatest is 50 for each.
@@ -66,6 +66,8 @@ def contradictions(ship: dict[str, Any], serve: dict[str, Any]) -> Iterator[tupl
     """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys: (path, reason) pairs. A part
     that has a mistake of its own is None."""
     strategy, percent = ship["strategy"], ship["percent"]
+    if strategy == "shadow" and ship["bake"] is not None and ship["bake"] < MINUTE:
+        yield "ship.bake", "is too short for a shadow, which is watched by the minute: at least 1m"
     if strategy not in PARTIAL:
         return
     least = (serve.get("scaling") or {}).get("min")

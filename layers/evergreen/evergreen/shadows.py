@@ -1,0 +1,49 @@
+"""Whether a version that got a copy of the traffic may take it over. Its answers went to nobody; what counts
+is that it answered, and how soon, beside the version in service under the same requests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SERIES = ("requests", "errors", "latency")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A variant over the observation: how many requests it was sent, the share that it answered with 5XX, and
+    the p99 latency of its worst minute in microseconds."""
+
+    requests: int
+    errors: float
+    latency: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in the ledger."""
+        return {"requests": self.requests, "errors": round(self.errors, 6), "latency": round(self.latency)}
+
+
+def observed(series: Mapping[str, Sequence[float]], variant: str) -> Observed:
+    """A variant's minutes, by `<variant>_requests`, `_errors` (sums) and `_latency` (p99)."""
+    requests, errors, latency = (series.get(f"{variant}_{name}") or () for name in SERIES)
+    total = sum(requests)
+    return Observed(int(total), sum(errors) / total if total else 0.0, max(latency, default=0.0))
+
+
+def judge(production: Observed, shadow: Observed, limits: Mapping[str, float]) -> tuple[bool, str]:
+    """(passed, reason) by the limits of the rollback alarms. Where production itself is beyond a limit, the
+    shadow need only be no worse: the load is at fault, not the version."""
+    if not shadow.requests:
+        return False, f"no request reached the shadow ({production.requests} reached production)"
+    seen = f"as a shadow it was sent {shadow.requests} requests ({production.requests} reached production)"
+    told = (
+        ("errors", f"{shadow.errors:.2%} failed (production: {production.errors:.2%})"),
+        (
+            "latency",
+            f"p99 was {shadow.latency / 1000:.0f} ms in the worst minute "
+            f"(production: {production.latency / 1000:.0f} ms)",
+        ),
+    )
+    for name, what in told:
+        if getattr(shadow, name) > max(limits[name], getattr(production, name)):
+            return False, f"{seen}: {what}, more than ship.alarms allows"
+    return True, f"{seen}: {told[0][1]}, {told[1][1]}"
