@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from jobs.contract import JobError
-from jobs.spec import Spec
+
+if TYPE_CHECKING:
+    from jobs.spec import Spec
 
 Type = Literal["number", "integer", "string", "boolean"]
 

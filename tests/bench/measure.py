@@ -13,6 +13,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 3
+# For both sides, as in the job image: BLAS without threads of its own, freed memory kept for what comes next.
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_MMAP_THRESHOLD_": "268435456",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def once(code: str, *arguments: Any, python: Path | str = sys.executable) -> Run
     process = subprocess.Popen(
         [str(python), "-W", "ignore", "-c", code, *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        env=os.environ | ENVIRONMENT,
         stdout=subprocess.PIPE,
         text=True,
     )
