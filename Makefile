@@ -50,6 +50,14 @@ up: setup ## Start the local stack and deploy the template into it; Ctrl-C stops
 test: setup lint ## Lint, then every test
 	$(PY) -m pytest $(ARGS)
 
+.PHONY: bench-monitor
+bench-monitor: setup ## The analyser beside its peers, each in an environment of its own
+	$(PY) -m tests.bench.monitor $(ARGS)
+
+.PHONY: bench-decide
+bench-decide: setup ## A year of 1,000 simulated models: the decisions beside two simple policies
+	$(PY) -m tests.bench.decide $(ARGS)
+
 .venv-sdk/.done: pyproject.toml uv.lock | .tools/bin/uv
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-sdk $(UV) sync --frozen -q --group sdk
 	@touch $@

@@ -10,7 +10,7 @@ from typing import Any
 
 from evergreen import decisions, events, names, settings, times, trainings
 from evergreen import ledger as records
-from evergreen.errors import AwsConflict, AwsUnavailable
+from evergreen.errors import AwsConflict, AwsUnavailable, TrainingBusy
 from evergreen.ledger import Ledger, Write, acquire, history, put
 from evergreen.telemetry import logger
 
@@ -25,7 +25,7 @@ TRIES = 5
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{event, execution} -> the plan of the run, or {admitted: false, reason}."""
+    """{event, execution} -> the plan of the run, or {admitted: false, reason}; raises TrainingBusy."""
     plan = admit(event["event"], event["execution"])
     logger.info(plan["reason"], model=plan["model"], run=plan["run"], admitted=plan["admitted"])
     return plan
@@ -109,6 +109,8 @@ def start(
     holder = LEDGER.holder(model, "train")
     if holder is None or (holder["owner"] != dead and not records.is_running(holder["owner"])):
         return start(plan, cause, execution, sequence, admitted, holder["owner"] if holder else "")
+    if cause.kind == "code":
+        raise TrainingBusy(f"run {holder['run']} is in progress; {cause.key} waits for its end")
     dropped = replace(admitted, item=admitted.item | {"status": "Dropped"})
     return drop(model, run, cause, execution, f"run {holder['run']} is in progress", dropped)
 

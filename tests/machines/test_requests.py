@@ -48,9 +48,12 @@ def test_the_holdout_is_newer_than_all_that_the_champion_saw() -> None:
 
 
 def test_prepare_reads_the_pinned_files() -> None:
-    (data, _) = PENDING.result.only("PrepareData")["ProcessingInputs"]
-    assert data["S3Input"]["S3Uri"] == train_paths.DATA["manifest"]
-    assert data["S3Input"]["S3DataType"] == "ManifestFile"
+    job = PENDING.result.only("PrepareData")
+    assert inputs(job) == {"code": train_paths.PLAN["code"], "data": train_paths.DATA["manifest"]}
+    captured = "captured requests with labels train beside the base data"
+    job = scenario(train_paths, captured).result.only("PrepareData")
+    assert set(inputs(job)) == {"code", "data", "capture", "labels"}
+    assert job["ProcessingInputs"][-1]["S3Input"]["S3DataType"] == "ManifestFile"
 
 
 def test_champion_and_challenger_score_the_same_rows() -> None:

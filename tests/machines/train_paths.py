@@ -41,7 +41,15 @@ PLAN = {
     },
     "champion": CHAMPION,
 }
-DATA = {"manifest": f"{RUNS}/data.manifest", "dataVersion": "77f01c4be9d2", "files": 3, "bytes": 2_733_612}
+DATA = {
+    "manifest": f"{RUNS}/data.manifest",
+    "capture": None,
+    "labels": None,
+    "dataVersion": "77f01c4be9d2",
+    "files": 3,
+    "bytes": 2_733_612,
+}
+CAPTURED = {**DATA, "capture": f"{RUNS}/capture.manifest", "labels": f"{RUNS}/labels.manifest"}
 VALIDATION = {
     "accepted": True,
     "reason": "3 files of 3 hold what model.yaml says",
@@ -125,6 +133,21 @@ SCENARIOS = [
         "program-training-requested",
         "AdmitRun > IsAdmitted > PinData > CloseRun > HowDidItEnd > TrainingRefused",
         mocks={"PinData": Throw("DataMissing", "no data under s3://bucket/datasets/flights/")},
+    ),
+    path(
+        "new code waits for the run in progress",
+        "onboard-training-requested",
+        f"{_TRAINED} > RejectChallenger > CloseRun > HowDidItEnd > ChallengerRejected",
+        mocks={
+            "AdmitRun": [Throw("TrainingBusy", "run flights-0d4c7700aa is in progress"), PLAN],
+            "JudgeChallenger": {**JUDGEMENT, "passed": False, "reason": "roc_auc 0.61 is under 0.65"},
+        },
+    ),
+    path(
+        "captured requests with labels train beside the base data",
+        "api-training-requested",
+        f"{_PREPARED} > RefuseData > CloseRun > HowDidItEnd > TrainingRefused",
+        mocks={"PinData": CAPTURED, "ReadValidation": {"Body": json.dumps(REFUSED)}},
     ),
     path(
         "the data is refused",

@@ -5,7 +5,7 @@ import json
 import pytest
 from evergreen import judge as gate
 from evergreen import ledger, times
-from evergreen.errors import DataMissing
+from evergreen.errors import DataMissing, TrainingBusy
 from evergreen.ledger import put
 from train import admit_run, close_run, judge_challenger, pin_data
 
@@ -66,6 +66,17 @@ def test_a_second_cause_waits_for_no_one_and_is_dropped_with_the_reason(ledger, 
     second = admit(requested(cause(id="request-2")), "two")
     assert not second["admitted"]
     assert second["reason"] == f"run {first['run']} is in progress"
+
+
+def test_new_code_waits_for_the_run_in_progress(ledger, flights, executions):
+    executions.add(execution("one"))
+    admit(requested(cause()))
+    code = cause("code", "fedcba987654@1")
+    with pytest.raises(TrainingBusy, match="waits for its end"):
+        admit(requested(code), "two")
+    assert not kinds(ledger, "RunDropped"), "nothing else would ask for its training again"
+    executions.clear()
+    assert admit(requested(code), "two")["admitted"]
 
 
 def test_a_dead_holder_loses_the_lock(ledger, flights, executions):

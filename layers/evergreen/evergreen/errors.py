@@ -7,6 +7,7 @@ EvergreenError
 ├── DataMissing         a run has nothing to train on
 ├── RecordMissing       the ledger lacks a record that an earlier state wrote
 ├── LockLost            another execution took the lock over meanwhile
+├── TrainingBusy        new code has to wait for the run in progress: try again later
 ├── EndpointBusy        an update is under way: try again later
 └── AwsError            what AWS answered, translated in `evergreen.aws`
     ├── AwsUnavailable  throttled, timed out or broken on their side: try again
@@ -43,6 +44,10 @@ class RecordMissing(EvergreenError):
 
 class LockLost(EvergreenError):
     """Another execution took the lock over meanwhile."""
+
+
+class TrainingBusy(EvergreenError):
+    """New code came while a run is in progress: it waits, as nothing would ask for its training again."""
 
 
 class EndpointBusy(EvergreenError):
