@@ -13,6 +13,7 @@ VERBS = {
     "prepare": "validate the data against model.yaml and split it by time",
     "train": "run the model's training script under SageMaker's training toolkit",
     "evaluate": "score champion and challenger on the same held-out rows; write the monitor's baseline",
+    "profile": "count one shard of a window that is larger than an instance takes",
     "analyze": "compare a window of captured requests, predictions and labels with the baseline",
     "serve": "answer GET /ping and POST /invocations",
 }

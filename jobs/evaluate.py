@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import baseline, contract, metrics, predictions
+from jobs import contract
 from jobs import spec as model_spec
 from jobs.columns import codes, microseconds
-from jobs.metrics import Scores
+from jobs.monitor import baseline, datafiles, explained, outcomes, performance, quality, settings
+from jobs.monitor.quality import Scores
+from jobs.monitor.window import Window
 from jobs.spec import Spec
 
 MAX_SLICES = 20
@@ -39,16 +40,14 @@ class Scored:
 
 def main() -> None:
     code = contract.input_dir("code")
-    spec = model_spec.load(code)
+    spec = settings.plain(model_spec.load(code))
     rows = contract.input_dir("holdout") / "holdout.parquet"
     holdout = pq.ParquetFile(rows).read()
     train = pq.ParquetFile(contract.input_dir("train") / "train.parquet").read()
     challenger, champion = score_both(rows, spec, code)
-    evaluation, scores = compare(spec, holdout, challenger, champion)
+    evaluation = compare(spec, holdout, challenger, champion)
     contract.write_json(contract.output_dir("evaluation") / "evaluation.json", evaluation)
-    watched = predictions.monitored(spec.task, challenger.answers)
-    figures = evaluation["challenger"]["metrics"]
-    baseline.write(contract.output_dir("baseline"), spec, train, holdout, watched, scores, figures)
+    write_baseline(spec, code, train, answered(spec, holdout, challenger))
     message = sentence(spec, evaluation)
     contract.write_message(message)
     print(message)
@@ -71,15 +70,24 @@ def score_both(rows: Path, spec: Spec, code: Path) -> tuple[Scored, Scored | Non
         return challenger.result(), champion.result()
 
 
-def compare(
-    spec: Spec, holdout: pa.Table, challenger: Scored, champion: Scored | None
-) -> tuple[dict[str, Any], Scores]:
-    """The content of evaluation.json, and the challenger's scores."""
-    labels = holdout[spec.target].to_pylist()
+def write_baseline(spec: Spec, code: Path, train: pa.Table, holdout: Window) -> None:
+    """What the monitor compares windows with. A model that cannot be explained is watched without."""
+    folder = contract.output_dir("baseline")
+    baseline.write(folder, spec, train, holdout, **performance.reference(spec, holdout))
+    with tempfile.TemporaryDirectory() as extracted:
+        model = explained.extract(contract.input_dir("challenger"), Path(extracted))
+        try:
+            explained.learn(spec, model, code, holdout).save(folder)
+        except contract.JobError as error:
+            print(f"attributions will not be watched: {error}")
+
+
+def compare(spec: Spec, holdout: pa.Table, challenger: Scored, champion: Scored | None) -> dict[str, Any]:
+    """The content of evaluation.json."""
     times = microseconds(holdout[spec.time])
-    block = metrics.blocks(times)
+    block = quality.blocks(times)
     groups = list(_slices(holdout, spec))
-    ours = predictions.to_scores(spec.task, labels, challenger.answers)
+    ours = _scores(spec, answered(spec, holdout, challenger), "challenger")
     evaluation: dict[str, Any] = {
         "task": spec.task,
         "primary": spec.gate.get("primary"),
@@ -91,15 +99,15 @@ def compare(
         "latency": {"challenger": challenger.latency},
     }
     if champion:
-        theirs = predictions.to_scores(spec.task, labels, champion.answers)
+        theirs = _scores(spec, answered(spec, holdout, champion), "champion")
         evaluation["champion"] = _figures(theirs, block, groups)
-        evaluation["difference"] = metrics.difference(ours, theirs, block)
+        evaluation["difference"] = quality.difference(ours, theirs, block)
         evaluation["latency"]["champion"] = champion.latency
-    return evaluation, ours
+    return evaluation
 
 
 def sentence(spec: Spec, evaluation: dict[str, Any]) -> str:
-    primary = evaluation["primary"] or metrics.names(spec.task)[0]
+    primary = evaluation["primary"] or quality.names(spec.task)[0]
     figure = _shown(evaluation["challenger"]["metrics"][primary])
     text = f"{primary} {figure} on {evaluation['rows']:,} held-out rows"
     if evaluation["champion"]:
@@ -115,11 +123,7 @@ class _Scoring:
         self._answers = folder / "scores.jsonl"
         model = folder / "model"
         model.mkdir(parents=True)
-        archive = next(iter(sorted(artifact.glob("*.tar.gz"))), None)
-        if archive is None:
-            raise contract.JobError(f"the input `{artifact.name}` has no model.tar.gz")
-        with tarfile.open(archive) as files:
-            files.extractall(model, filter="data")
+        explained.extract(artifact, model)
         arguments = [str(path) for path in (rows, model, code, entry, self._answers)]
         path = os.pathsep.join(
             [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -152,12 +156,25 @@ class _Scoring:
         return Scored(answers, json.loads(self._answers.with_suffix(".latency.json").read_text()))
 
 
+def answered(spec: Spec, holdout: pa.Table, scored: Scored) -> Window:
+    """The holdout with a model's answers."""
+    return baseline.held_out(spec, holdout, datafiles.answers_of(spec.task, scored.answers))
+
+
+def _scores(spec: Spec, window: Window, name: str) -> Scores:
+    """Raises JobError where an answer cannot be compared: both models are judged by all rows."""
+    unusable = int(np.count_nonzero(~outcomes.usable(window.answers, window.label, spec.task)))
+    if unusable:
+        raise contract.JobError(f"{unusable:,} answers of the {name} cannot be compared with their labels")
+    return outcomes.scores(window.answers, window.label, spec.task)
+
+
 def _figures(scores: Scores, block: np.ndarray, groups: list[tuple[str, str, np.ndarray]]) -> dict[str, Any]:
     slices: dict[str, dict[str, Any]] = {}
     for column, value, rows in groups:
-        part = metrics.intervals(scores.take(rows), _renumber(block[rows]))
+        part = quality.intervals(scores.take(rows), _renumber(block[rows]))
         slices.setdefault(column, {})[value] = {"rows": len(rows), "metrics": part}
-    return {"metrics": metrics.intervals(scores, block), "slices": slices}
+    return {"metrics": quality.intervals(scores, block), "slices": slices}
 
 
 def _slices(holdout: pa.Table, spec: Spec) -> Any:

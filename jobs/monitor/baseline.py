@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jobs import contract
 from jobs.contract import JobError
-from jobs.monitor import bias, datafiles, explained, formats, outliers, shard, tally
+from jobs.monitor import bias, datafiles, explained, formats, shard, tally
 from jobs.monitor.blocks import Edges
 from jobs.monitor.bodies import PREDICTION, PROBABILITY
 from jobs.monitor.columns import Column, NumberColumn

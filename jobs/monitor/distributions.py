@@ -10,9 +10,10 @@ import numpy as np
 from jobs.monitor import charts
 from jobs.monitor.charts import Axis
 from jobs.monitor.profile import Column, NumberColumn
-from jobs.monitor.wording import number, percent, short
+from jobs.monitor.wording import listed, number, percent, short
 
 BARS = 28
+REST = "all others"
 SHOWN = 7  # categories with a row of their own
 TAIL = 0.002  # share of the rows at either end that may lie outside the picture
 HEIGHT = 112
@@ -37,8 +38,14 @@ def moved(then: Column, now: Column) -> str:
         if before != after:
             return f"median {number(before)} → {number(after)}"
         return f"mean {number(then.mean)} → {number(now.mean)}"
-    name, before, after = max(_shares(then, now), key=lambda row: abs(row[2] - row[1]))
-    return f"{name}: {percent(before)} → {percent(after)} of the rows"
+    named = [row for row in _shares(then, now) if row[0] != REST]
+    name, before, after = max(named, key=lambda row: abs(row[2] - row[1]))
+    said = f"{name}: {percent(before)} → {percent(after)} of the rows"
+    known = set(then.counts.as_dict())
+    new = {name: rows for name, rows in now.counts.as_dict().items() if name not in known}
+    if not new:
+        return said
+    return f"{said}; new: {listed(list(new), 3)} ({percent(sum(new.values()) / now.n)})"
 
 
 def _numbers(then: NumberColumn, now: NumberColumn) -> str:
@@ -110,4 +117,4 @@ def _shares(then: Any, now: Any) -> list[tuple[str, float, float]]:
     kept = sorted(changed, key=lambda index: -max(before[index], after[index]))
     rows = [(names[index], float(before[index]), float(after[index])) for index in kept]
     rest = [max(0.0, 1 - sum(row[place] for row in rows)) for place in (1, 2)]
-    return [*rows, ("all others", *rest)] if max(rest) > 0.0005 else rows
+    return [*rows, (REST, *rest)] if max(rest) > 0.0005 else rows

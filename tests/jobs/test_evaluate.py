@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from jobs.monitor.baseline import Baseline
 from tests.jobs.conftest import FLIGHTS, Job, succeed
 
 
@@ -92,9 +92,14 @@ def test_the_baseline_is_in_model_monitors_formats(trained: Job) -> None:
     assert constraints["monitoring_config"]["distribution_constraints"]["comparison_threshold"] == 0.2
 
 
-def test_weather_gets_the_thresholds_that_its_own_weeks_ask_for(trained: Job) -> None:
-    content = json.loads((trained.output("baseline") / "baseline.json").read_text())
-    threshold = {feature["name"]: feature["threshold"] for feature in content["features"]}
-    assert threshold["distance"] == threshold["carrier"] == 0.2
-    assert threshold["temp"] > 0.4
-    assert content["quality"]["log_loss"]["value"] > 0
+def test_the_baseline_knows_days_quality_groups_and_what_the_model_looks_at(trained: Job) -> None:
+    known = Baseline.load(trained.output("baseline"))
+    assert known.train.blocks is not None and known.holdout is not None
+    assert len(known.train.blocks.keys) > 40
+    assert "prediction" in known.holdout.columns and "prediction" not in known.train.columns
+    quality = trained.json("evaluation/evaluation.json")["challenger"]["metrics"]
+    assert known.content["quality"] == quality
+    assert known.content["detector"]["loss"] == "log_loss"
+    assert "carrier=UA" in known.content["bias"]["figures"]
+    assert known.explained is not None
+    assert sum(known.explained.weights.values()) == pytest.approx(1)

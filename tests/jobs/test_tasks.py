@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import baseline, predictions
 from jobs import spec as model_spec
-from jobs.analyze import analyze
-from jobs.capture import Captured
-from jobs.evaluate import Scored, compare
+from jobs.evaluate import Scored, answered, compare
+from jobs.monitor import analyze, baseline, datafiles, outcomes, performance, shard
+from jobs.monitor.analyze import Given
+from jobs.monitor.baseline import Baseline
+from jobs.monitor.schema import Schema
+from jobs.monitor.state import State
 from jobs.prepare import prepare
-from jobs.spec import MULTICLASS, REGRESSION, Spec
+from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
+from tests.monitor import demo
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CLASSES = ["cat", "dog", "owl"]
@@ -75,47 +77,50 @@ def test_a_task_from_its_data_to_a_window(
         pq.read_table(tmp_path / f"base/processing/output/{name}/{name}.parquet")
         for name in ("train", "holdout")
     ]
-    content = judge(spec, parts, tmp_path)
+    known = judge(spec, parts, tmp_path)
+    content = known.content
 
-    good, bad = window(spec, content, 0.1), window(spec, content, 2.0)
+    good, bad = (window(spec, known, noise, tmp_path / str(noise)) for noise in (0.1, 2.0))
     assert good["violations"] == []
     assert good["quality"][primary]["value"] == pytest.approx(content["quality"][primary]["value"], abs=0.05)
     assert [entry["constraint_check_type"] for entry in bad["violations"]] == ["model_quality_check"]
     assert bad["quality"][primary]["high"] < content["quality"][primary]["value"] - 0.1
 
 
-def judge(spec: Spec, parts: list[pa.Table], folder: Path) -> dict[str, Any]:
-    """The evaluation of a good model against a blind one; returns baseline.json's content."""
+def judge(spec: Spec, parts: list[pa.Table], folder: Path) -> Baseline:
+    """The evaluation of a good model against a blind one; returns the good one's baseline."""
     train, holdout = parts
     rows = holdout.to_pylist()
     ours = Scored(answer(spec.task, rows), {})
     blind = Scored([ours.answers[0]] * len(rows), {})
-    evaluation, scores = compare(spec, holdout, ours, blind)
+    evaluation = compare(spec, holdout, ours, blind)
     assert evaluation["difference"][spec.gate["primary"]]["low"] > 0.3
-    watched = predictions.monitored(spec.task, ours.answers)
-    baseline.write(folder, spec, train, holdout, watched, scores, evaluation["challenger"]["metrics"])
-    return json.loads((folder / "baseline.json").read_text())
+    held = answered(spec, holdout, ours)
+    reference = performance.reference(spec, held)
+    assert reference["quality"] == evaluation["challenger"]["metrics"]
+    return baseline.write(folder / "baseline", spec, train, held, **reference)
 
 
-def window(spec: Spec, content: dict[str, Any], noise: float) -> dict[str, Any]:
+def window(spec: Spec, known: Baseline, noise: float, folder: Path) -> dict[str, Any]:
     rows = make(spec.task, 400, noise, seed=9)
     labels = {row["id"]: str(row.pop("label")) for row in rows}
-    for row in rows:
-        row["at"] = row["at"].isoformat()
-    captured = Captured(rows, answer(spec.task, rows), [row["id"] for row in rows], [START] * len(rows))
-    return analyze(spec, content, captured, labels, (START, START + timedelta(days=17)))[0]
+    given = answer(spec.task, rows)
+    demo.write(folder, [row | {"at": row["at"].isoformat()} for row in rows], given, labels)
+    schema, span = Schema.of(spec), (START, START + timedelta(days=17))
+    truth = folder / "labels"
+    counted = shard.count(folder / "capture", truth, schema, known.edges, known.layouts, known.watch, span)
+    return analyze.analyze(spec, known, counted, State(known.digest), Given(truth)).content
 
 
 def test_a_label_that_the_model_does_not_know_is_wrong() -> None:
-    answers = answer(MULTICLASS, [{"x": 0.5}, {"x": 1.5}])
-    scores = predictions.to_scores(MULTICLASS, ["cat", "bat"], answers)
+    answers = datafiles.answers_of(MULTICLASS, answer(MULTICLASS, [{"x": 0.5}, {"x": 1.5}]))
+    scores = outcomes.scores(answers, pa.array(["cat", "bat"]), MULTICLASS)
     assert scores.label.tolist() == [0, -1]
     assert scores.predicted.tolist() == [0, 1]
 
 
 def test_bare_answers_have_no_probability() -> None:
-    scores = predictions.to_scores(
-        "binary_classification", ["1", "0.0"], [{"prediction": 1}, {"prediction": 0}]
-    )
+    answers = datafiles.answers_of(BINARY, [{"prediction": 1}, {"prediction": 0}])
+    scores = outcomes.scores(answers, pa.array([1.0, 0.0]), BINARY)
     assert scores.probability is None
     assert scores.label.tolist() == [1, 0]
