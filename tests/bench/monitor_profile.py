@@ -52,8 +52,8 @@ for name in sys.argv[1:]:
     print(whylogs.log(pd.read_parquet(name)).profile().view().to_pandas().shape)
 """
 
-# The least that an answer with quantiles needs: every value read, every number sorted. As columns, and a batch
-# at a time, which is the faster way and what a sketch does.
+# The least that an answer with quantiles needs: every value read, every number sorted. As columns, and a
+# batch at a time, which is the faster way and what a sketch does.
 COLUMNS = """
 import sys
 import numpy as np
