@@ -2,9 +2,9 @@
 for.
 
 Environment: TABLE, BUCKET.
-IAM: dynamodb:GetItem, PutItem on the table; s3:ListBucket on the bucket (prefixes capture/*, labels/*);
-s3:GetObject on capture/*; s3:PutObject on monitor/*; states:DescribeExecution on the executions of the
-monitor machine (a window whose analysis died may be analysed again).
+IAM: dynamodb:GetItem, Query, PutItem on the table; s3:ListBucket on the bucket (prefixes capture/*,
+labels/*); s3:GetObject on capture/*; s3:PutObject on monitor/*/inputs/*; states:DescribeExecution on the
+executions of the monitor machine (a window whose analysis died may be analysed again).
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ BUCKET = settings.required("BUCKET")
 # Captured bytes that a function analyses well within its five minutes and its memory: some hundred thousand
 # rows. Beyond that a Processing job is worth the minutes that its instance takes to start.
 SMALL_BYTES = 200_000_000
+# What one instance counts within half an hour or so; more are split over several, a part of the files each.
+SHARD_BYTES = 20_000_000_000
+MOST_INSTANCES = 10
 LEDGER = Ledger(settings.required("TABLE"))
 
 
@@ -85,8 +88,11 @@ def pick(event: dict[str, Any], execution: str) -> dict[str, Any]:
     if rows < monitor["min_rows"]:
         reason = f"{rows} captured rows are fewer than monitor.min_rows, {monitor['min_rows']}"
         return conclude(window, execution, "TooFewRows", reason, rows, version)
-    is_small = sum(found["Size"] for found in files) <= SMALL_BYTES
-    return ready(window, rows, keys, champion, published["spec"]) | {"isSmall": is_small}
+    size = sum(found["Size"] for found in files)
+    return ready(window, rows, keys, champion, published["spec"]) | {
+        "isSmall": size <= SMALL_BYTES,
+        "instances": instances(size, len(keys)),
+    }
 
 
 def window_of(
@@ -201,8 +207,29 @@ def ready(
         "labels": artifacts.write_manifest(BUCKET, f"{inputs}labels.manifest", labels, labelled)
         if labelled
         else None,
+        "shards": f"s3://{BUCKET}/{folder}shards/{window.name}/",
         "baseline": champion["baseline"],
+        "artifact": champion["model_data"],
+        "state": state_before(window, champion["version"]),
         "code": champion["code"],
         "output": f"s3://{BUCKET}/{folder}",
         "instance": spec["processing"]["instance"],
     }
+
+
+def instances(size: int, files: int) -> int:
+    """How many instances count `size` bytes in that many files: 1 where one analyses the window by itself."""
+    return max(1, min(MOST_INSTANCES, files, -(-size // SHARD_BYTES)))
+
+
+def state_before(window: Window, version: int) -> str | None:
+    """Where the analysis of the last window before this one left what it carries on: the detector's state.
+    Another version starts anew. None where there is none."""
+    for record in LEDGER.query(
+        window.model, "WINDOW#", f"WINDOW#{times.compact(window.start)}", newest_first=True
+    ):
+        is_before = times.parse(record["end"]) <= window.start
+        if is_before and record["status"] == "Completed" and record.get("version") == version:
+            key = f"{times.compact(times.parse(record['start']))}_{times.compact(times.parse(record['end']))}"
+            return f"s3://{BUCKET}/monitor/{window.model}/{key}/state/"
+    return None

@@ -30,9 +30,14 @@ PLAN = {
     "output": OUTPUT,
     "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
     "instance": "ml.m5.large",
+    "artifact": "s3://bucket/runs/flights-0d4c770000/model/evergreen-flights-0d4c770000-train/output/model.tar.gz",
+    "state": None,
+    "shards": f"{OUTPUT}shards/5d1c0a9b7e/",
     "isSmall": False,
+    "instances": 1,
 }
 SMALL = {**PLAN, "isSmall": True}
+LARGE = {**PLAN, "instances": 4, "state": f"{OUTPUT}state/"}
 CLEAN = {"status": "Completed", "violations": 0, "top": [], "rows": 6514, "labelled": 6391, "signal": None}
 FOUND = {**CLEAN, "violations": 2, "top": VIOLATION["top"], "signal": VIOLATION["signal"]}
 FAILED_JOB = Throw(
@@ -42,6 +47,7 @@ FAILED_JOB = Throw(
 
 USUAL = {
     "PickWindow": PLAN,
+    "ProfileShards": {"ProcessingJobStatus": "Completed"},
     "AnalyzeWindow": {"ProcessingJobStatus": "Completed"},
     "AnalyzeSmallWindow": {"ExitMessage": "Completed: Job completed successfully with no violations."},
     "RecordWindow": CLEAN,
@@ -108,6 +114,18 @@ SCENARIOS = [
         "schedule-monitoring-scheduled",
         f"{_ROUTED} > AnalyzeSmallWindow > RecordWindow > HasViolations > WindowClean",
         mocks={"PickWindow": SMALL},
+    ),
+    path(
+        "a large window is counted by several instances",
+        "schedule-monitoring-scheduled",
+        f"{_ROUTED} > ProfileShards > AnalyzeWindow > RecordWindow > HasViolations > WindowClean",
+        mocks={"PickWindow": LARGE},
+    ),
+    path(
+        "a shard of a large window crashes",
+        "schedule-monitoring-scheduled",
+        f"{_ROUTED} > ProfileShards > RecordFailure > MonitoringFailed",
+        mocks={"PickWindow": {**LARGE, "labels": None}, "ProfileShards": FAILED_JOB},
     ),
     path(
         "the analysis of a small window crashes",

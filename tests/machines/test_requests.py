@@ -185,7 +185,7 @@ def test_a_shadow_gets_a_copy_of_each_request_and_the_champion_answers() -> None
 
 def test_a_shadow_is_judged_by_all_its_minutes() -> None:
     read = SHADOW.result.only("ReadShadowMetrics")
-    assert read["StartTime"] < read["EndTime"]
+    assert read["StartTime"] <= read["EndTime"]  # no time passes between the states here
     assert SHADOW.result.only("JudgeShadow")["series"] == {
         each["Id"]: each["Values"] for each in deploy_paths.METRICS
     }
@@ -205,9 +205,15 @@ def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
     job = VIOLATIONS.result.only("AnalyzeWindow")
     window = monitor_paths.WINDOW
     assert job["Environment"] == {"WINDOW_START": window["start"], "WINDOW_END": window["end"]}
-    assert set(inputs(job)) == {"capture", "baseline", "code", "labels"}
+    assert set(inputs(job)) == {"capture", "baseline", "code", "labels", "model"}
     without = scenario(monitor_paths, "no labels yet").result.only("AnalyzeWindow")
-    assert set(inputs(without)) == {"capture", "baseline", "code"}
+    assert set(inputs(without)) == {"capture", "baseline", "code", "model"}
+    large = scenario(monitor_paths, "a large window is counted by several instances").result
+    assert large.only("ProfileShards")["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 4
+    merged = inputs(large.only("AnalyzeWindow"))
+    assert set(merged) == {"shards", "baseline", "code", "labels", "model", "state"}
+    (output,) = large.only("ProfileShards")["ProcessingOutputConfig"]["Outputs"]
+    assert merged["shards"] == output["S3Output"]["S3Uri"]
     small = scenario(monitor_paths, "a small window needs no instance").result
     large = scenario(monitor_paths, "a window without violations").result
     assert small.only("AnalyzeSmallWindow") == large.only("AnalyzeWindow"), "one request, whoever runs it"

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from evergreen import capture, times
+from evergreen import ledger as records
 from evergreen.errors import EventInvalid
 from monitor import pick_window, record_failure, record_window
 
@@ -252,3 +253,27 @@ def test_one_hour_more_is_read_for_lines_that_were_written_late(bucket):
         bucket.put(f"capture/e/main/2013/04/01/{hour:02}/a.jsonl", "{}")
     found = [file["Key"] for file in capture.files("bucket", "capture/e/main/", start, end)]
     assert [key[-10:-8] for key in found] == ["00", "01", "02"]
+
+
+def test_a_window_carries_on_where_the_last_one_of_its_version_ended(ledger, bucket):
+    def analysed(start, end, version, status="Completed"):
+        key = f"{times.compact(times.parse(start))}_{times.compact(times.parse(end))}"
+        record = {"start": start, "end": end, "version": version, "status": status, "execution": "e"}
+        ledger.commit(records.put("flights", f"WINDOW#{key}", record))
+        return f"s3://bucket/monitor/flights/{key}/state/"
+
+    version = ledger.get("flights", "CHAMPION")["version"]
+    captured(bucket, "2013-04-02T10:00:00Z", rows=1000)
+    assert pick(scheduled())["state"] is None
+    first = analysed("2013-03-18T00:00:00Z", "2013-03-25T00:00:00Z", version)
+    analysed("2013-03-25T00:00:00Z", "2013-04-01T00:00:00Z", version, "NoData")
+    analysed("2013-03-25T00:00:00Z", "2013-04-01T01:00:00Z", version)  # overlaps this one
+    analysed("2013-03-26T00:00:00Z", "2013-04-01T00:00:00Z", version + 1)  # of another model
+    assert pick(scheduled("2013-04-08T00:00:01Z"), "two")["state"] == first
+
+
+@pytest.mark.parametrize(
+    ("size", "files", "wanted"), [(10, 3, 1), (70e9, 500, 4), (70e9, 2, 2), (9e12, 999, 10)]
+)
+def test_a_large_window_is_split_over_instances(size, files, wanted):
+    assert pick_window.instances(int(size), files) == wanted
