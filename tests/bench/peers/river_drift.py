@@ -1,5 +1,5 @@
 """Runs in river's own environment: `river_drift.py <folder> <share>`. For each detector the parameter that
-finds the larger changes first among those whose alarms on the quiet streams stay within the share; prints one
+finds the changes first among those whose alarms on the quiet streams stay within the share; prints one
 JSON line: {detector: {"setting", "false_alarms", "delays": {stream: rows}}}.
 
 The folder holds warm.npy (streams, rows): the baseline that every detector sees first; quiet.npy, and a file
@@ -15,6 +15,22 @@ from river import drift
 from river.drift.binary import DDM, HDDM_A
 
 CHANGE = 1000
+
+
+def page_hinkley(levels: dict) -> list:
+    """Of each delta, the settings with these thresholds. Its default delta is 0.005."""
+    return [
+        (
+            f"delta={delta}, threshold={level}",
+            lambda delta=delta, level=level: drift.PageHinkley(
+                delta=delta, threshold=level, alpha=1.0, mode="up"
+            ),
+        )
+        for delta, thresholds in levels.items()
+        for level in thresholds
+    ]
+
+
 GRID = {
     "ADWIN": [
         (f"delta={delta}", lambda delta=delta: drift.ADWIN(delta=delta))
@@ -23,16 +39,8 @@ GRID = {
     "DDM": [
         (f"drift_threshold={level}", lambda level=level: DDM(drift_threshold=level)) for level in (3.0, 3.5)
     ],
-    "Page-Hinkley": [
-        (
-            f"delta={delta}, threshold={level}",
-            lambda delta=delta, level=level: drift.PageHinkley(
-                delta=delta, threshold=level, alpha=1.0, mode="up"
-            ),
-        )
-        for delta, levels in ((0.005, (65, 80)), (0.02, (30, 40)), (0.04, (20, 25)))
-        for level in levels
-    ],
+    "Page-Hinkley": page_hinkley({0.005: (80, 90, 100)}),
+    "Page-Hinkley, delta in hindsight": page_hinkley({0.02: (30, 34), 0.04: (20, 22)}),
     "HDDM_A": [
         (f"drift_confidence={level}", lambda level=level: HDDM_A(drift_confidence=level))
         for level in (0.001, 0.0003)
