@@ -38,6 +38,7 @@ def record(plan: dict[str, Any], analysis: dict[str, Any], execution: str) -> di
     key = plan["key"]
     result = {
         "status": analysis["status"],
+        "verdict": analysis.get("verdict", ""),
         "rows": analysis["rows"],
         "labelled": analysis["labelled"],
         "violations": violations[:KEPT],
@@ -70,17 +71,44 @@ def brief(violation: dict[str, Any]) -> dict[str, Any]:
 
 
 def figures(model: str, analysis: dict[str, Any]) -> None:
-    """CloudWatch metrics: counts and quality by Model, drift by Model and Feature."""
+    """CloudWatch metrics: counts, quality and what the verdicts rest on by Model, drift by Model and Feature,
+    bias by Model and Facet."""
     values = {
         "Rows": analysis["rows"],
         "LabelledRows": analysis["labelled"],
         "Violations": len(analysis["violations"]),
         "SkippedLines": analysis.get("skipped_lines", 0),
     }
+    detector, estimate, attribution = (
+        analysis.get(name) or {} for name in ("detector", "estimate", "attribution")
+    )
+    if detector.get("threshold"):  # from 1 on the model is worse
+        values["Evidence"] = detector["value"] / detector["threshold"]
+    if estimate:
+        values[f"Estimated_{estimate['metric']}"] = estimate["value"]
+    values |= {f"Attribution_{name}": attribution[name] for name in ("ndcg", "l1") if name in attribution}
     for name, figure in (analysis.get("quality") or {}).items():
-        if isinstance(figure, dict) and isinstance(figure.get("value"), int | float):
-            values[f"Quality_{name}"] = figure["value"]
-    emit(values, Model=model)
-    for name, feature in (analysis.get("features") or {}).items():
-        if isinstance(feature.get("distance"), int | float):
-            emit({"Drift": feature["distance"]}, Model=model, Feature=name)
+        values[f"Quality_{name}"] = figure.get("value") if isinstance(figure, dict) else None
+    emit(_numbers(values), Model=model)
+    features = sorted((analysis.get("features") or {}).items(), key=lambda one: -(one[1].get("impact") or 0))
+    for name, feature in [*features[:KEPT], ("prediction", analysis.get("prediction") or {})]:
+        drift = {"Drift": feature.get("distance"), "Missing": feature.get("missing")}
+        emit(_numbers(drift), Model=model, Feature=name)
+    for facet, worst in largest_moves(analysis.get("bias") or {}).items():
+        emit({"BiasMove": worst}, Model=model, Facet=facet)
+
+
+def largest_moves(bias: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """By column, how far the group and metric that moved most have moved, in standard deviations: a metric
+    for each of hundreds of figures would cost more than the model."""
+    found: dict[str, float] = {}
+    for group, metrics in bias.items():
+        facet = group.partition("=")[0].partition(">")[0]
+        for figure in metrics.values():
+            if isinstance(figure.get("t"), int | float):
+                found[facet] = max(found.get(facet, 0.0), figure["t"])
+    return found
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -221,6 +221,31 @@ def test_a_verdict_is_recorded_once_with_what_matters_first(bucket, ledger, caps
     assert emitted[0]["Quality_log_loss"] == [0.5]
 
 
+def test_figures_of_every_part_of_the_verdict(capsys):
+    record_window.figures(
+        "flights",
+        {
+            "rows": 1,
+            "labelled": 1,
+            "violations": [],
+            "quality": {"roc_auc": {"value": None}},
+            "features": {"temp": {"distance": 0.1, "missing": 0.02}, "gone": {}},
+            "prediction": {"distance": 0.2},
+            "detector": {"value": 350.0, "threshold": 700.0},
+            "estimate": {"metric": "brier", "value": 0.1},
+            "attribution": {"ndcg": 0.9, "l1": 0.1, "rows": 250},
+            "bias": {"carrier=UA": {"DI": {"t": 1.5}, "AD": {"t": None}}, "carrier=AA": {"DI": {"t": 2.5}}},
+        },
+    )
+    emitted = [json.loads(text) for text in capsys.readouterr().out.splitlines() if "_aws" in text]
+    model, temp, prediction, carrier = emitted
+    assert (model["Evidence"], model["Estimated_brier"], model["Attribution_ndcg"]) == ([0.5], [0.1], [0.9])
+    assert "Quality_roc_auc" not in model
+    assert (temp["Feature"], temp["Drift"], temp["Missing"]) == ("temp", [0.1], [0.02])
+    assert (prediction["Feature"], prediction["Drift"]) == ("prediction", [0.2])
+    assert (carrier["Facet"], carrier["BiasMove"]) == ("carrier", [2.5])
+
+
 def test_findings_tell_signals_apart(bucket, executions):
     captured(bucket, "2013-04-04T10:00:00Z", 20)
     first = pick(scheduled())
