@@ -6,7 +6,7 @@ Westfall and Young, "Resampling-Based Multiple Testing" (1993), 2.4: the largest
 Drawn windows cannot lie beyond what the baseline happens to hold, and its days also gave the standard
 deviations. So the threshold is at least that of a normal with the draws' correlations (multiplier bootstrap:
 Chernozhukov, Chetverikov and Kato 2013, doi 10.1214/13-AOS1161) whose deviations are known from k days only
-(Student's t with k - 1 degrees of freedom).
+(Student's t with k - 1 degrees of freedom), and whose tails are as heavy as the draws' kurtosis.
 """
 
 from __future__ import annotations
@@ -68,10 +68,13 @@ class Null:
         distances = np.stack(self._distances, 1)
         drawn = np.quantile(np.abs(distances).max(1), 1 - rate)
         generator = np.random.default_rng(2)
-        normal = generator.standard_normal((MULTIPLIED, DRAWS)) @ (distances - distances.mean(0)) / DRAWS**0.5
+        centred = distances - distances.mean(0)
+        normal = generator.standard_normal((MULTIPLIED, DRAWS)) @ centred / DRAWS**0.5
         if self.is_of_days:
-            freedom = self.days - 1
-            normal /= np.sqrt(generator.chisquare(freedom, normal.shape) / freedom)
+            normal *= _stretch(self.days - 1, normal.shape, generator)
+        excess = (centred**4).mean(0) / (centred**2).mean(0) ** 2 - 3
+        freedom = 4 + 6 / np.maximum(excess, 1e-3)  # of the t distribution with that kurtosis
+        normal *= _stretch(freedom, normal.shape, generator) * np.sqrt(1 - 2 / freedom)
         return round(float(max(drawn, np.quantile(np.abs(normal).max(1), 1 - rate))) * self.factor, 3)
 
     def summary(self) -> dict[str, Any]:
@@ -111,6 +114,13 @@ def _thin(counts: np.ndarray, rows: int, generator: np.random.Generator) -> np.n
     axes = tuple(range(1, counts.ndim))
     drawn = np.maximum(counts.sum(axes, keepdims=True), 1)
     return generator.binomial(counts, np.minimum(rows / drawn, 1.0))
+
+
+def _stretch(
+    freedom: float | np.ndarray, shape: tuple[int, ...], generator: np.random.Generator
+) -> np.ndarray:
+    """What makes a normal into a Student's t."""
+    return np.sqrt(freedom / generator.chisquare(freedom, shape))
 
 
 def _deviation(values: np.ndarray) -> np.ndarray:
