@@ -19,15 +19,8 @@ import pyarrow as pa
 from jobs.contract import JobError
 from jobs.monitor.bias_metrics import NAMES, measure, neutral
 from jobs.monitor.bias_null import Null
-from jobs.monitor.tally import (
-    MAX_CLASSES,
-    Layout,
-    Outcome,
-    Tally,
-    facet_of,
-    largest,
-    with_stratum,
-)
+from jobs.monitor.groups import MAX_CLASSES, Layout, Outcome, facet_of, largest, with_stratum
+from jobs.monitor.tally import Tally
 from jobs.spec import BINARY, REGRESSION, Spec
 
 CHECK = "bias_drift_check"
@@ -181,6 +174,7 @@ def _figures(tally: Tally) -> dict[str, dict[str, dict[str, Any]]]:
                 "rows": int(rows[position]),
             }
             for name, value in values.items()
+            if np.isfinite(intervals[name][:, position]).all()
         }
         for position, (group, values) in enumerate(_values(tally).items())
     }

@@ -18,7 +18,8 @@ import pyarrow as pa
 from jobs.monitor import bias
 from jobs.monitor.bias import Settings
 from jobs.monitor.bias_metrics import measure
-from jobs.monitor.tally import DAY, Outcome, Tally
+from jobs.monitor.groups import Outcome
+from jobs.monitor.tally import DAY, Tally
 from tests.bench import real
 from tests.bench.data import FOLDER
 from tests.bench.environments import environment

@@ -11,7 +11,8 @@ from jobs.contract import JobError
 from jobs.monitor import bias, tally
 from jobs.monitor.bias import Settings
 from jobs.monitor.bias_metrics import NAMES, measure
-from jobs.monitor.tally import DAY, Facet, Layout, Outcome, Tally
+from jobs.monitor.groups import Facet, Layout, Outcome, facet_of
+from jobs.monitor.tally import DAY, Tally
 from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
 
 ORACLE = json.loads((Path(__file__).parent / "oracles" / "smclarify_bias.json").read_text())
@@ -218,7 +219,7 @@ def test_a_constant_protected_column_is_named():
     ],
 )
 def test_groups(column, chosen, groups):
-    facet = tally.facet_of(column, "age", chosen)
+    facet = facet_of(column, "age", chosen)
     assert facet.groups == groups
     codes = facet.codes(column)
     assert set(codes.tolist()) <= set(range(len(groups) + 1))
