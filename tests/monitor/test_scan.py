@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv, feather
 
 from jobs.contract import JobError
-from jobs.monitor.profile import profile
+from jobs.monitor.profile import Profile, profile
 from jobs.monitor.scan import scan
 from jobs.monitor.schema import Field, Schema
-from jobs.monitor.shards import merge_files, profile_files
 from jobs.spec import Feature, Spec
 from tests.monitor.test_profile import same, schema, table
 
@@ -90,23 +91,15 @@ def test_nothing_to_read_is_said(tmp_path):
         scan(tmp_path / "missing.parquet")
 
 
-def test_shards_by_file_merge_to_the_profile_of_all(tmp_path):
+def test_stored_shards_of_files_merge_to_the_profile_of_all(tmp_path):
     data = table(4000)
-    pq.write_table(data, tmp_path / "train.parquet")
-    baseline = tmp_path / "baseline.npz"
-    profile_files([tmp_path / "train.parquet"], baseline, schema())
-    (tmp_path / "shards").mkdir()
+    edges = profile(data, schema()).blocks.edges
     for index in range(4):
-        part = tmp_path / f"part{index}.parquet"
-        pq.write_table(data.slice(1000 * index, 1000), part)
-        profile_files([part], tmp_path / "shards" / f"{index}.npz", baseline=baseline)
-    merged = merge_files([tmp_path / "shards"], tmp_path / "merged.npz")
-    same(profile_files([tmp_path / "train.parquet"], tmp_path / "whole.npz", baseline=baseline), merged)
-    profile_files([tmp_path / "part0.parquet"], tmp_path / "shards" / "4.npz", time="at")
-    with pytest.raises(JobError, match=r"4\.npz"):
-        merge_files([tmp_path / "shards"], tmp_path / "merged.npz")
-    with pytest.raises(JobError, match="no profiles"):
-        merge_files([], tmp_path / "merged.npz")
+        pq.write_table(data.slice(1000 * index, 1000), tmp_path / f"part{index}.parquet")
+        shard = profile(scan(tmp_path / f"part{index}.parquet", schema()), schema(), edges)
+        shard.save(tmp_path / f"shard{index}.npz")
+    shards = [Profile.load(path) for path in sorted(tmp_path.glob("*.npz"))]
+    same(profile(scan(tmp_path, schema()), schema(), edges), reduce(Profile.merge, shards))
 
 
 def test_a_schema_is_read_from_model_yaml_or_from_the_data():
