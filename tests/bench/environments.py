@@ -19,10 +19,7 @@ PACKAGES = {
     "polars": ["polars==1.35.2", "pyarrow"],
     "river": ["river==0.22.0", "numpy"],
     "smclarify": ["smclarify==0.5", "pandas<2", "numpy<2", "setuptools"],
-    "scipy": ["scipy==1.16.3", "numpy", "pyarrow"],
-    "duckdb": ["duckdb==1.4.2", "pyarrow"],
     "shap": ["shap", "scikit-learn", "pandas"],
-    "datasketches": ["datasketches==5.2.0", "numpy"],
 }
 
 
