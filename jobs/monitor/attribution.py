@@ -40,7 +40,13 @@ class Settings:
     @classmethod
     def of(cls, spec: Spec) -> Settings:
         chosen = spec.monitor.get("attribution") or {}
-        return cls(**{name: float(chosen[name]) for name in ("ndcg", "l1", "false_alarms") if name in chosen})
+        return cls(
+            **{
+                name: float(chosen[name])
+                for name in ("ndcg", "l1", "false_alarms")
+                if chosen.get(name) is not None
+            }
+        )
 
 
 @dataclass(frozen=True)

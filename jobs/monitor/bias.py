@@ -54,7 +54,9 @@ class Settings:
     @classmethod
     def of(cls, spec: Spec) -> Settings:
         """Raises JobError for a metric that does not exist."""
-        chosen = spec.monitor.get("bias") or {}
+        chosen = {
+            name: value for name, value in (spec.monitor.get("bias") or {}).items() if value is not None
+        }
         facets = chosen.get("facets") or list(spec.protected)
         if not isinstance(facets, dict):
             facets = dict.fromkeys(facets)

@@ -1,5 +1,6 @@
 """Attributions of the flights model: ours, which asks the served script, beside shap's tree explainer and its
-permutations on the encoded matrix. What is right is a long run of ours on that matrix. Then how often windows
+permutations on the encoded matrix. What is right is a long run of ours on that matrix, of the probability
+that is served; the tree explainer's are of its log odds. Then how often windows
 without drift, drawn by days from the year, exceed the threshold of L1."""
 
 from __future__ import annotations
@@ -53,8 +54,7 @@ def _beside_shap(folder: Path, spec: Spec, rows: pa.Table, partners: pa.Table) -
     names = _features().FEATURES
     truth = _long_run(model["classifier"], *matrices)
     _, pairs = shapley.plan(ROWS, len(names))
-    evaluations = 2 * pairs * len(names) + 1
-    command = list(map(str, [environment("shap"), "-W", "ignore", PEER, folder, BACKGROUND, evaluations]))
+    command = list(map(str, [environment("shap"), "-W", "ignore", PEER, folder, BACKGROUND, pairs]))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peers = json.loads(done.stdout.splitlines()[-1])
     order = [ours.features.index(name) for name in names]
