@@ -1,7 +1,7 @@
 """Attributions of the flights model: ours, which asks the served script, beside shap's tree explainer and its
-permutations on the encoded matrix. What is right is a long run of ours on that matrix, of the probability that
-is served; the tree explainer's are of its log odds. Then how often windows without drift, drawn by days from
-the year, exceed the threshold of L1."""
+permutations on the encoded matrix. What is right is a long run of ours on that matrix, of the probability
+that is served; the tree explainer's are of its log odds. Then how often windows without drift, drawn by days
+from the year, exceed the threshold of L1."""
 
 from __future__ import annotations
 
