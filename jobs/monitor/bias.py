@@ -253,7 +253,10 @@ def _judge(
         f"further from {neutral(name):g} by {further:.3f}, {entry['t']:.1f} standard deviations of windows "
         f"like the baseline's ({threshold:.1f} are needed)"
     )
-    return [_violation(group, name, value, before, reason)]
+    width = abs(value - before) / entry["t"]
+    allowed = _away(name, before) + max(settings.floor(name), threshold * width)
+    edge = neutral(name) + (allowed if value > neutral(name) else -allowed)
+    return [_violation(group, name, value, round(edge, 5), reason)]
 
 
 def _violation(group: str, metric: str, value: float, threshold: float, reason: str) -> dict[str, Any]:
