@@ -30,8 +30,8 @@ def run() -> None:
         share, years = _alarms(days, count, worse=1.0)
         _, found = _alarms(days, count, worse=1.5)
         print(
-            f"real days, baseline of {count}: {share:.2%} of the weeks in alarm (at most 2 %), {years:.1%} of "
-            f"the half-years with one; half as bad again is found in {found:.0%} of them"
+            f"real days, baseline of {count}: {share:.2%} of the weeks in alarm (at most 2 %), {years:.1%} "
+            f"of the half-years with one; half as bad again is found in {found:.0%} of them"
         )
 
 
