@@ -146,7 +146,7 @@ def _judge(
     window = counted.sample.ordered().window(Schema.of(spec))
     weights = explained.weights_of(baseline.explained)
     for figures, violations in (
-        inputs.judge(spec, baseline, counted.profile, window, weights),
+        inputs.judge(spec, baseline, counted, window, weights),
         inputs.compare_with_pipeline(window, given.pipeline),
         _quality(spec, baseline, counted, window, state, given.labels),
         _bias(spec, baseline, counted),

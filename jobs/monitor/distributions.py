@@ -50,6 +50,8 @@ def moved(then: Column, now: Column) -> str:
 
 def _numbers(then: NumberColumn, now: NumberColumn) -> str:
     edges = _edges(then, now)
+    if len(edges) < 2 and now.max > now.min:
+        return f'<p class="soft">From {number(now.min)} to {number(now.max)}: too far to draw.</p>'
     if len(edges) < 2:
         return f'<p class="soft">Always {number(now.min)}.</p>'
     shares = [_in_bars(column, edges) for column in (then, now)]
@@ -78,7 +80,9 @@ def _edges(then: NumberColumn, now: NumberColumn) -> np.ndarray:
     columns = [column for column in (then, now) if column.n]
     low = min(float(column.quantiles.quantile(TAIL)) for column in columns)
     high = max(float(column.quantiles.quantile(1 - TAIL)) for column in columns)
-    if not high > low:
+    with np.errstate(over="ignore"):
+        width = np.float64(high) - low
+    if not width > 0 or not np.isfinite(width):
         return np.array([])
     is_whole = then.field.type == "integer" and high - low < BARS
     if is_whole:

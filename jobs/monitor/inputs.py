@@ -10,12 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.contract import parse_time
 from jobs.monitor import outliers, shard, skew, verdict
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.checks import violation
 from jobs.monitor.profile import Profile
 from jobs.monitor.scan import scan
 from jobs.monitor.series import Series
+from jobs.monitor.shard import Shard
 from jobs.monitor.window import Window
 from jobs.spec import Spec
 
@@ -23,13 +25,16 @@ Violation = dict[str, Any]
 
 
 def judge(
-    spec: Spec, baseline: Baseline, profile: Profile, window: Window, weights: dict[str, float]
+    spec: Spec, baseline: Baseline, counted: Shard, window: Window, weights: dict[str, float]
 ) -> tuple[dict[str, Any], list[Violation]]:
-    """Entries of analysis.json. `weights`: each feature's share of what the model looks at."""
-    extra, marked = _whole_rows(spec, baseline, profile, window)
+    """Entries of analysis.json. `window`: the shard's sample of rows; `weights`: each feature's share of what
+    the model looks at."""
+    profile = counted.profile
+    start, end = (parse_time(moment) for moment in counted.window)
+    extra, marked = _whole_rows(baseline, profile, window, end - start)
     watched = shard.watched(baseline.schema) if baseline.watch else ""
     settings = verdict.Settings.of(spec)
-    found = verdict.judge(baseline.train, profile, settings, spec.lookback, baseline.holdout, watched, extra)
+    found = verdict.judge(baseline.train, profile, settings, end - start, baseline.holdout, watched, extra)
     for name, figures in found.features.items():
         figures["weight"] = round(weights[name], 6) if name in weights else None
         figures["impact"] = _impact(figures, weights.get(name, 0.0) if weights else 1.0)
@@ -55,7 +60,7 @@ def compare_with_pipeline(window: Window, pipeline: Path | None) -> tuple[dict[s
 
 
 def _whole_rows(
-    spec: Spec, baseline: Baseline, profile: Profile, window: Window
+    baseline: Baseline, profile: Profile, window: Window, span: timedelta
 ) -> tuple[list[Series], dict[str, Any] | None]:
     """How many rows are far from everything seen, to be judged beside the columns."""
     before, now = baseline.train.blocks, profile.blocks
@@ -64,7 +69,7 @@ def _whole_rows(
     picked, is_outlier = baseline.outliers.mark(window.table)
     if not len(picked):
         return [], None
-    length = max(1, round(spec.lookback / timedelta(microseconds=before.length)))
+    length = max(1, round(span / timedelta(microseconds=before.length)))
     made = baseline.outliers.series(before, now, window.times[picked], is_outlier, length)
     return [made], {
         "share": round(float(is_outlier.mean()), 6),

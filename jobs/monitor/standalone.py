@@ -27,6 +27,8 @@ def learn(chosen: Namespace) -> None:
     train = scan(chosen.train, Schema.of(spec))
     holdout, more = None, {}
     if chosen.holdout:
+        if not spec.task or not spec.target:
+            raise JobError("a holdout is judged by its labels: give --task and --target, or --model")
         table = pa.Table.from_batches(list(scan(chosen.holdout)))
         holdout = baseline.held_out(spec, table, datafiles.window(table, Schema.of(spec)).answers)
         more = performance.reference(spec, holdout)
@@ -61,10 +63,8 @@ def judge(chosen: Namespace) -> str:
 
 def _described(chosen: Namespace, train: Scan) -> Spec:
     """A model as its data and the arguments describe it."""
-    names = {"id": chosen.id, "time": chosen.time, "target": chosen.target}
-    schema = Schema.infer(train.arrow_schema, **names, task=chosen.task).without(
-        (*ANSWERS, *chosen.protected)
-    )
+    found = Schema.infer(train.arrow_schema, id=chosen.id, time=chosen.time)
+    schema = found.without((*ANSWERS, *chosen.protected, chosen.target))
     return Spec("model", chosen.task, chosen.target, chosen.id, chosen.time, _features(schema), entry="",
                 protected=tuple(chosen.protected))  # fmt: skip
 

@@ -1,0 +1,197 @@
+"""The page about a window: what it says, and that it says it whatever the window holds."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.monitor import distributions
+from jobs.monitor.profile import Profile, profile
+from jobs.monitor.report import Page, render
+from jobs.monitor.schema import Field, Schema
+from jobs.monitor.wording import badge, number, percent, short, verdict
+
+SCHEMA = Schema({"age": Field("age", "integer"), "city": Field("city", "string")})
+VOID = {"meta", "line", "rect", "circle", "br"}
+
+
+def made(ages: np.ndarray, cities: list[str | None]) -> Profile:
+    return profile(pa.table({"age": ages.astype(float), "city": pa.array(cities)}), SCHEMA, block=None)
+
+
+@pytest.fixture
+def page() -> Page:
+    ages = np.arange(300) % 70
+    then, now = made(ages, ["Bonn", "Kiel"] * 150), made(ages + 10, ["Bonn", "<i>Ulm</i>"] * 150)
+    figure = {"type": "integer", "distance": 0.3, "threshold": 0.1, "impact": 3.0, "weight": 0.8, "t": 4.0}
+    figure |= {"p": 0.001, "missing": 0.0, "missing_baseline": 0.01, "distances": {"ks": 0.3}}
+    figure |= {"model_monitor": {"robust": {"distance": 0.2, "violation": True}, "simple": {}}}
+    reference = {"value": 0.4, "low": 0.35, "high": 0.45}
+    analysis = {
+        "status": "Completed",
+        "model": "demo",
+        "window": {"start": "2026-03-02T00:00:00Z", "end": "2026-03-09T00:00:00Z"},
+        "rows": 300,
+        "min_rows": 100,
+        "labelled": 250,
+        "watched": "log_loss",
+        "violations": [
+            {
+                "feature_name": "log_loss",
+                "constraint_check_type": "model_quality_check",
+                "description": "worse & worse",
+                "metric": "log_loss",
+                "value": 0.6,
+                "threshold": 0.5,
+            }
+        ],
+        "features": {"age": figure, "city": figure | {"seasonal": True, "impact": 0.1}},
+        "prediction": None,
+        "quality": {
+            "log_loss": {"value": 0.6, "low": 0.55, "high": 0.7, "baseline": 0.4, "reference": reference}
+        },
+        "detector": {"value": 350.0, "threshold": 700.0, "fired_at": None},
+        "trend": {"kind": "gradual", "since": "2026-03-04T00:00:00Z"},
+        "estimate": {"metric": "log_loss", "value": 0.41},
+        "bias": {
+            "sex=f": {"DPPL": {"value": 0.1, "low": 0.0, "high": 0.2, "baseline": 0.0, "rows": 9, "t": 2.0}}
+        },
+        "attribution": {"ndcg": 0.95, "l1": 0.2, "features": {"age": {"share": 0.7, "baseline": 0.9}}},
+        "drift": {"method": "blocks", "note": "", "p": 0.001},
+        "skipped_lines": 2,
+    }
+    history = [
+        {
+            "start": f"2026-0{month}-02T00:00:00Z",
+            "end": f"2026-0{month}-09T00:00:00Z",
+            "quality": {"log_loss": {"value": 0.4 + 0.1 * month, "low": 0.3, "high": 0.9}},
+            "violated": [],
+        }
+        for month in (1, 2, 3)
+    ]
+    return Page(analysis, then.columns, now.columns, history)
+
+
+class Balanced(HTMLParser):
+    """Raises where an element is closed that is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_fetches_nothing_and_escapes(page: Page) -> None:
+    html = render(page)
+    reader = Balanced()
+    reader.feed(html)
+    assert reader.open == []
+    assert not re.search(r"https?://|<script|@import|src=", html)
+    assert "<i>Ulm" not in html and "&lt;i&gt;Ulm" in html
+    assert "worse &amp; worse" in html
+
+
+def test_the_page_tells_the_verdict_first(page: Page) -> None:
+    html = render(page)
+    assert "the model got worse" in html
+    assert "<h1>The model is wrong more often than it was. Log loss is 0.600 (0.550 to 0.700) on 250" in html
+    assert html.index("What is wrong") < html.index("What changed most") < html.index("How good the model is")
+    assert "median 32 → 42" in html
+    assert "80 % of the model" in html
+    assert "looks gradual since 4 Mar 2026" in html
+
+
+@pytest.mark.parametrize(
+    "left_out", ["detector", "trend", "estimate", "bias", "attribution", "drift", "skipped_lines"]
+)
+def test_what_is_not_there_is_left_out(page: Page, left_out: str) -> None:
+    page.analysis[left_out] = None
+    reader = Balanced()
+    reader.feed(render(page))
+    assert reader.open == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("NoData", "No request was captured"), ("TooFewRows", "300 rows are too few to judge: 1\u202f000")],
+)
+def test_a_window_without_a_verdict(page: Page, status: str, said: str) -> None:
+    page.analysis.update(status=status, violations=[], min_rows=1000)
+    html = render(page)
+    assert said in html
+    assert "What changed most" not in html
+
+
+def test_the_worst_gives_the_badge(page: Page) -> None:
+    analysis = page.analysis
+    checks = ("custom_rule_check", "bias_drift_check", "baseline_drift_check", "missing_column_check")
+    expected = (
+        "a rule was broken",
+        "groups have grown apart",
+        "the inputs have moved",
+        "the data is not what it was",
+    )
+    found = []
+    for check, words in zip(checks, expected, strict=True):
+        found.append({"feature_name": "age", "constraint_check_type": check})
+        assert badge(analysis | {"violations": found})[0] == words
+    assert badge(analysis | {"violations": []}) == ("in order", "good")
+    assert verdict(analysis | {"violations": []}).startswith("Nothing in 300 rows differs")
+
+
+@pytest.mark.parametrize(
+    ("ages", "cities"),
+    [
+        (np.full(5, np.nan), [None] * 5),
+        (np.full(5, 3.0), ["Bonn"] * 5),
+        (np.array([1e308, -1e308, np.inf]), ["a", "b", "c"]),
+        (np.array([0.0]), ["x" * 500]),
+    ],
+)
+def test_any_column_has_a_picture(ages: np.ndarray, cities: list[str | None]) -> None:
+    usual = made(np.arange(50), ["Bonn", "Kiel"] * 25)
+    odd = made(ages, cities)
+    for name in SCHEMA.fields:
+        for then, now in ((usual, odd), (odd, usual), (odd, odd)):
+            html = distributions.picture(then.columns[name], now.columns[name])
+            assert html and "nan" not in html.replace("nan", "", 0).lower().split()
+            assert distributions.moved(then.columns[name], now.columns[name])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "n/a"),
+        (0.0, "0"),
+        (0.1234, "0.123"),
+        (12, "12"),
+        (872.0, "872"),
+        (1234567.0, "1\u202f234\u202f567"),
+        (1e-5, "1.0e-05"),
+    ],
+)
+def test_numbers_as_they_are_read(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_shares_and_ticks_as_they_are_read() -> None:
+    assert [percent(value) for value in (0.0, 0.0004, 0.05, 0.5, None)] == [
+        "0.0 %",
+        "<0.1 %",
+        "5.0 %",
+        "50 %",
+        "n/a",
+    ]
+    assert [short(value) for value in (0.0, 0.25, 1000.0, 1e9)] == ["0", "0.25", "1\u202f000", "1e+09"]
