@@ -155,6 +155,8 @@ def _judge(
     ):
         content |= figures
         content["violations"] += violations
+    if not counted.sample.is_whole:  # metrics are those of the sample
+        content["labelled"] = counted.sample.labelled
 
 
 Part = tuple[dict[str, Any], list[Violation]]

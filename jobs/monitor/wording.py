@@ -62,7 +62,7 @@ def verdict(analysis: dict[str, Any]) -> str:
     parts = []
     for check, words in (
         (QUALITY, "the model is wrong more often than it was"),
-        (BROKEN, "{names}: not the data that the model was trained on"),
+        (BROKEN, "{names}: not what the baseline holds"),
         (DRIFT, "{names} moved further than the baseline's own days"),
         (ATTRIBUTION, "the model bases its answers on other features than it did"),
         (BIAS, "{names}: groups are treated less alike than at the baseline"),
