@@ -253,9 +253,10 @@ def _judge(
         f"further from {neutral(name):g} by {further:.3f}, {entry['t']:.1f} standard deviations of windows "
         f"like the baseline's ({threshold:.1f} are needed)"
     )
-    width = abs(value - before) / entry["t"]
-    allowed = _away(name, before) + max(settings.floor(name), threshold * width)
-    edge = neutral(name) + (allowed if value > neutral(name) else -allowed)
+    side = 1 if value > neutral(name) else -1
+    usual = before + side * threshold * abs(value - before) / entry["t"]
+    matters = neutral(name) + side * (_away(name, before) + settings.floor(name))
+    edge = max(usual, matters) if side > 0 else min(usual, matters)
     return [_violation(group, name, value, round(edge, 5), reason)]
 
 

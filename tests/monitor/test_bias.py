@@ -10,7 +10,7 @@ import pytest
 from jobs.contract import JobError
 from jobs.monitor import bias, tally
 from jobs.monitor.bias import Settings
-from jobs.monitor.bias_metrics import NAMES, measure
+from jobs.monitor.bias_metrics import NAMES, measure, neutral
 from jobs.monitor.groups import Facet, Layout, Outcome, facet_of
 from jobs.monitor.tally import DAY, Tally
 from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
@@ -113,6 +113,19 @@ def test_bias_that_grew_is_found_with_its_group_and_metric():
     assert violation["constraint_check_type"] == "bias_drift_check"
     assert violation["feature_name"] == "sex"
     assert "sex=" in violation["description"]
+    for one in result.violations:  # beyond what would have been allowed, on the side to which it moved
+        centre = neutral(one["metric"])
+        assert abs(one["value"] - centre) > abs(one["threshold"] - centre)
+        assert (one["value"] - centre) * (one["threshold"] - centre) > 0
+
+
+def test_bias_that_turned_round_names_the_edge_that_it_crossed():
+    settings = Settings({"sex": None}, POSITIVE)
+    result = _compare(settings, _window(20_000, unfair=-0.05), _window(20_000, seed=1, unfair=0.2))
+    assert result.violations
+    for one in result.violations:
+        centre = neutral(one["metric"])
+        assert abs(one["value"] - centre) > abs(one["threshold"] - centre)
 
 
 def test_bias_that_shrank_is_no_violation():
