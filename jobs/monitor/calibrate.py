@@ -26,7 +26,7 @@ from jobs.monitor.profile import Profile
 from jobs.monitor.series import Evidence, Series, pooled
 
 RATE = 0.01  # false alarms per window
-FLOORS = {"distribution": 0.02, "missing": 0.01, "new": 0.005, "outliers": 0.005}  # shares of rows
+FLOORS = {"distribution": 0.01, "missing": 0.01, "new": 0.005, "outliers": 0.005}  # shares of rows
 LEAST_WAYS = 5  # ways to draw, times the rate: with fewer, the rarest draw is hardly rare enough
 FIGURES = {
     "distribution": ("distance", "standard"),
@@ -128,7 +128,8 @@ def calibrate(
     if reference.blocks is None or window.blocks is None:
         method, evidence = "rows", ranks.of_rows(series, rate, unwatched)
     elif comb(blocks + size, size) * rate >= LEAST_WAYS:
-        method, evidence = "blocks", ranks.of_blocks(series, blocks, size, rate, unwatched)
+        keys = reference.blocks.keys, window.blocks.keys
+        method, evidence = "blocks", ranks.of_blocks(series, blocks, size, rate, unwatched, keys)
     elif blocks >= tails.LEAST_BLOCKS:
         method, evidence = "tail", tails.of_blocks(series, blocks, rate, unwatched)
     else:

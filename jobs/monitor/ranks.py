@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import combinations
 from math import comb, isfinite
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,28 +19,37 @@ from jobs.monitor.series import Evidence, Series, compare, draw, even
 
 DRAWS = 2000
 CONTIGUOUS = 200  # windows of the baseline that say how alike neighbours are
+GAPS = 1.5  # neighbours span at most so many times their number
+LEAST_WINDOWS = 3  # of neighbours in the baseline
 PRIOR = 4.0  # independent windows that the belief "neighbours are not alike" is worth
 MOST_ROWS = 10**9  # numpy's limit for draws without replacement
+FREEDOM = 11.0  # at most: weeks have heavier tails than Gauss's law, however many were seen
 SEED = 20130101
 SHAPE = 0.999  # of the gap between two ranks, that the standardised size may fill
 
 
 def of_blocks(
-    series: list[Series], blocks: int, size: int, rate: float, unwatched: Collection[str]
+    series: list[Series],
+    blocks: int,
+    size: int,
+    rate: float,
+    unwatched: Collection[str],
+    keys: tuple[np.ndarray, np.ndarray],
 ) -> Evidence:
-    """`series` hold the baseline's `blocks` first, then the window's `size`."""
+    """`series` hold the baseline's `blocks` first, then the window's `size`. `keys`: of the baseline's blocks
+    and of the window's, one apart where two blocks follow one another."""
     chosen = choices(blocks + size, size, max(DRAWS, round(20 / rate)))
-    neighbours = _neighbours(blocks, size)
-    keys, columns, carries = [], [], []
+    neighbours = _neighbours(*keys, size)
+    named, columns, carries = [], [], []
     for seed, one in enumerate(series):
         drawn = draw(one, chosen, even(one, blocks, SEED + seed))
         figures = drawn.figures(drawn.spread())
-        carry = _carry(one.take(0, blocks), size, *neighbours) if neighbours else {}
+        carry = _carry(one.take(0, blocks), size, *neighbours, rate / len(series)) if neighbours else {}
         for name in one.measured():
-            keys.append((one.name, name))
+            named.append((one.name, name))
             columns.append(figures[name])
             carries.append(carry.get(name, 1.0))
-    return _evidence(keys, np.column_stack(columns), np.array(carries), rate, unwatched)
+    return _evidence(named, np.column_stack(columns), np.array(carries), rate, unwatched)
 
 
 def of_rows(series: list[Series], rate: float, unwatched: Collection[str]) -> Evidence:
@@ -118,29 +128,50 @@ def _edge(values: np.ndarray, mean: float, scale: float, bar: float) -> float:
     return max(above, mean + scale * size / (1 - abs(size)))
 
 
-def _neighbours(blocks: int, size: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Choices of neighbouring blocks of the baseline, and of scattered ones; None where it holds fewer than
-    three windows, or a window has one block."""
-    if size < 2 or blocks < 3 * size:
+def _neighbours(baseline: np.ndarray, window: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Choices of neighbouring blocks of the baseline, and of scattered ones. None where the window's are no
+    neighbours, or the baseline holds too few windows of neighbours to tell."""
+    blocks = len(baseline)
+    if size < 2 or blocks < LEAST_WINDOWS * size or not _together(window[0], window[-1], size):
         return None
-    starts = np.unique(np.linspace(0, blocks - size, CONTIGUOUS).astype(int))
+    starts = np.arange(blocks - size + 1)
+    starts = starts[_together(baseline[starts], baseline[starts + size - 1], size)]
+    windows = len(np.unique(starts // size)) if len(starts) else 0
+    if windows < LEAST_WINDOWS:
+        return None
+    starts = starts[np.unique(np.linspace(0, len(starts) - 1, CONTIGUOUS).astype(int))]
     return _marked(starts[:, None] + np.arange(size), blocks), choices(blocks, size, CONTIGUOUS)[1:]
 
 
-def _carry(baseline: Series, size: int, together: np.ndarray, scattered: np.ndarray) -> dict[str, float]:
+def _together(first: np.ndarray, last: np.ndarray, size: int) -> np.ndarray:
+    """Whether `size` blocks between two keys follow one another, a few gaps aside."""
+    return last - first < GAPS * size
+
+
+def _carry(
+    baseline: Series, size: int, together: np.ndarray, scattered: np.ndarray, rate: float
+) -> dict[str, float]:
     """By how much a window of neighbours varies more than one of scattered blocks: the root of the ratio of
-    mean squares, drawn towards 1 where the baseline holds few windows."""
+    mean squares. The excess is drawn towards 0, and then widened, the more so the fewer windows it is known
+    from: a deviation in units of one that was estimated follows Student's law, not Gauss's."""
     apart = draw(baseline, scattered)
     spread = apart.spread()
     near, far = draw(baseline, together).figures(spread), apart.figures(spread)
     windows = len(baseline.counts) / size
-    trust = windows / (windows + PRIOR)
+    trust = windows / (windows + PRIOR) * _widened(rate, min(windows - 1, FREEDOM)) ** 2
     carry = {}
     for name in near:
         chance = float(np.square(far[name]).mean())
         excess = float(np.square(near[name]).mean()) / chance - 1 if chance > 0 else 0.0
         carry[name] = float(np.sqrt(1 + trust * max(excess, 0.0)))
     return carry
+
+
+def _widened(rate: float, freedom: float) -> float:
+    """Student's quantile at `rate` over Gauss's (Wallace 1959, doi 10.1214/aoms/1177706102)."""
+    z = NormalDist().inv_cdf(1 - rate)
+    squared = (z * (8 * freedom + 3) / (8 * freedom + 1)) ** 2
+    return float(np.sqrt(freedom * np.expm1(squared / freedom))) / z
 
 
 def _marked(picked: np.ndarray, total: int) -> np.ndarray:
