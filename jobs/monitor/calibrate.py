@@ -41,6 +41,8 @@ NOTES = {
     "rows": "There are no blocks of time to compare: rows are taken for independent, which they rarely are.",
     "few": "{blocks} blocks are too few to say by how much they differ without drift ({least} are needed): "
     "shifts are measured, and not judged.",
+    "short": "The window is shorter than the baseline's blocks, and the hours of a day are unlike: shifts "
+    "are measured, and not judged. A baseline counted in blocks of the window's length judges them.",
     "none": "There is nothing to compare.",
 }
 
@@ -62,8 +64,8 @@ class Shift:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`method`: `blocks` (exact), `tail` (extrapolated), `rows`, `few` or `none`. `note`: what a verdict that
-    is less than exact rests on. `shifts` by column, then part."""
+    """`method`: `blocks` (exact), `tail` (extrapolated), `rows`, `few`, `short` or `none`. `note`: what
+    a verdict that is less than exact rests on. `shifts` by column, then part."""
 
     method: str
     rate: float
@@ -117,8 +119,9 @@ def calibrate(
     """The verdict on every column that both profiles have, or on `columns`. The window must be counted on the
     baseline's edges (`profile(..., edges=reference.blocks.edges)`); without blocks rows are compared.
 
-    `unwatched` columns are measured and never drift (seasons). `length` is the window's in blocks. `extra`
-    are further series of the same blocks, the baseline's first. Raises JobError as `series.pooled` does.
+    `unwatched` columns are measured and never drift (seasons). `length` is the window's in blocks (0:
+    part of one). `extra` are further series of the same blocks, the baseline's first. Raises JobError as
+    `series.pooled` does.
     """
     floors = {**FLOORS, **floors}
     series, blocks, size = pooled(reference, window, length, columns)
@@ -127,6 +130,8 @@ def calibrate(
         return Calibration("none", rate, blocks, size, 0)
     if reference.blocks is None or window.blocks is None:
         method, evidence = "rows", ranks.of_rows(series, rate, unwatched)
+    elif length == 0:
+        return Calibration("short", rate, blocks, size, 0, _measured(series, blocks, floors))
     elif comb(blocks + size, size) * rate >= LEAST_WAYS:
         keys = reference.blocks.keys, window.blocks.keys
         method, evidence = "blocks", ranks.of_blocks(series, blocks, size, rate, unwatched, keys)

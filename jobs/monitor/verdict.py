@@ -200,10 +200,10 @@ def _quantiles(column: Column) -> dict[str, float]:
 
 
 def _blocks(reference: Profile, length: timedelta | None) -> int | None:
-    """How many blocks of the baseline's length a window spans."""
+    """How many whole blocks of the baseline's length a window spans."""
     if length is None or reference.blocks is None:
         return None
-    return max(1, round(length / timedelta(microseconds=reference.blocks.length)))
+    return length // timedelta(microseconds=reference.blocks.length)
 
 
 def _share(value: Any, name: str) -> float:

@@ -218,3 +218,10 @@ def test_hours_are_blocks_too() -> None:
     reference = profile(days(5, rng), SCHEMA, edges=edges, block=hour)
     window = profile(days(1, rng, first=5), SCHEMA, edges=edges, block=hour)
     assert calibrate(reference, window).blocks > 100
+
+
+def test_part_of_a_block_is_not_judged_by_whole_ones() -> None:
+    rng = np.random.default_rng(16)
+    result = verdict(days(40, rng), days(1, rng, first=40, x=3.0), length=0)
+    assert (result.method, drifted(result)) == ("short", set())
+    assert "shorter than the baseline's blocks" in result.note
