@@ -136,6 +136,11 @@ SCENARIOS = [
         path=f"{_SHIFTED} > {_SHIPPED} > HasPrevious > DeleteOldAlarms > AnnounceDeployment > ModelDeployed",
     ),
     path(
+        "the version before was returned to, and has no alarms any more",
+        path=f"{_SHIFTED} > {_SHIPPED} > HasPrevious > AnnounceDeployment > ModelDeployed",
+        mocks={"PromoteChampion": {"previous": {**PREVIOUS, "alarms": []}}},
+    ),
+    path(
         "the first version, with autoscaling",
         path=(
             f"{_READY} > CreateEndpoint > {_LOOK} > {_LOOK} > {_SHIPPED} > RegisterScalableTarget "
