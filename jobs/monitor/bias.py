@@ -257,7 +257,7 @@ def _judge(
     usual = before + side * threshold * abs(value - before) / entry["t"]
     matters = neutral(name) + side * (_away(name, before) + settings.floor(name))
     edge = max(usual, matters) if side > 0 else min(usual, matters)
-    return [_violation(group, name, value, round(edge, 5), reason)]
+    return [_violation(group, name, value, round(float(edge), 5), reason)]
 
 
 def _violation(group: str, metric: str, value: float, threshold: float, reason: str) -> dict[str, Any]:
