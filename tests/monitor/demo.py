@@ -50,13 +50,15 @@ def rows(count: int, start: datetime, days: float, seed: int = 0) -> list[Row]:
     """Stationary rows, evenly over the days."""
     rng = np.random.default_rng(seed)
     amount, age = rng.lognormal(3, 1, count), rng.integers(18, 90, count)
+    # By chance, as values go missing: every fiftieth row would leave the days without any variation.
+    gone = np.random.default_rng((seed, 50)).random(count) < 0.02
     city = rng.choice(["Bonn", "Kiel", "Ulm"], count)
     paid, member, north = (rng.random(count) < share for share in (0.3, 0.5, 0.4))
     return [
         {
             "id": f"{seed}-{index}",
             "at": (start + timedelta(days=days * index / count)).isoformat(),
-            "amount": None if index % 50 == 0 else float(amount[index]),
+            "amount": None if gone[index] else float(amount[index]),
             "age": int(age[index]),
             "city": str(city[index]),
             "plan": "paid" if paid[index] else "free",
