@@ -16,7 +16,7 @@ import numpy as np
 from jobs.monitor.ranks import SEED
 from jobs.monitor.series import Evidence, Series, compare, draw, thinned
 
-LEAST_BLOCKS = 10
+LEAST_BLOCKS = 14
 BODY = 0.8  # the share of the blocks below the tail
 LEAST_EXCESS = {"standard": 0.5}
 SMALL = 0.005  # least mean excess of figures that are shares of rows

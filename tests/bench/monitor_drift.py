@@ -31,7 +31,7 @@ from tests.bench.drift_years import Year, decide, drifted, peers, profiles
 REPEATS = 300
 SEED = 7
 SCORES = Path(__file__).parent / "peers" / "drift_scores.py"
-WINDOWS = ((90, 1, 0), (90, 7, 0), (90, 30, 0), (90, 7, 300), (30, 1, 0), (30, 7, 0), (14, 7, 0), (10, 1, 0))
+WINDOWS = ((90, 1, 0), (90, 7, 0), (90, 30, 0), (90, 7, 300), (30, 1, 0), (30, 7, 0), (14, 1, 0), (14, 7, 0))
 STRETCHES = ((12, 7), (40, 7), (30, 3))
 Draw = Callable[[np.random.Generator], tuple[pa.Table, pa.Table]]
 Change = Callable[[pa.Table, np.random.Generator], pa.Table]
