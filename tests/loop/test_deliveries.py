@@ -169,6 +169,8 @@ def test_an_execution_that_is_stopped_is_told_and_its_lock_taken_over(site: Site
     for id in ("stopped-1", "stopped-2"):
         request(site, "files", id)
         site.wait(f"run {id}", lambda id=id: site.history("files", "RunAdmitted", id))
+        # The follower may hear of the execution after the ledger does.
+        site.wait(f"execution {id}", lambda id=id: site.executions("train", caused_by(id)))
         [execution] = site.executions("train", caused_by(id))
         site.client("stepfunctions").stop_execution(executionArn=execution.arn)
         site.inbox.wait(execution.arn, "ABORTED")
