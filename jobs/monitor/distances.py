@@ -17,7 +17,7 @@ import numpy as np
 
 from jobs.monitor.buffers import positions
 from jobs.monitor.columns import Column, NumberColumn, StringColumn
-from jobs.monitor.sketch import Counts, Quantiles
+from jobs.monitor.sketch import Counts, Quantiles, paired
 
 DECILES = 10
 FEW_VALUES = 20  # up to so many distinct values each has a cell of its own
@@ -31,8 +31,7 @@ def ks(reference: Quantiles, window: Quantiles) -> float:
     every value that either has, from the right, so that ties count once and in full."""
     if not reference.n or not window.n:
         return math.nan
-    points = np.concatenate((reference.items()[0], window.items()[0]))
-    return float(np.abs(reference.cdf(points) - window.cdf(points)).max())
+    return _largest_gap(*paired(reference, window))
 
 
 def wasserstein(reference: Quantiles, window: Quantiles, sd: float) -> float:
@@ -40,10 +39,7 @@ def wasserstein(reference: Quantiles, window: Quantiles, sd: float) -> float:
     doi 10.1137/1118101), in standard deviations of the reference."""
     if not reference.n or not window.n:
         return math.nan
-    points = np.sort(np.concatenate((reference.items()[0], window.items()[0])))
-    between = np.abs(reference.cdf(points[:-1]) - window.cdf(points[:-1]))
-    with np.errstate(over="ignore"):
-        return float(between @ np.diff(points)) / max(sd, LEAST_SD)
+    return _area(*paired(reference, window)) / max(sd, LEAST_SD)
 
 
 def linf(p: np.ndarray, q: np.ndarray) -> float:
@@ -143,11 +139,12 @@ def between(reference: Column, window: Column) -> dict[str, float]:
 
 def _numbers(reference: NumberColumn, window: NumberColumn) -> dict[str, float]:
     before, now = reference.quantiles, window.quantiles
-    largest = ks(before, now)
+    both = paired(before, now)
+    largest = _largest_gap(*both)
     return {
         "ks": largest,
         "linf": largest,
-        "wasserstein": wasserstein(before, now, reference.std),
+        "wasserstein": _area(*both) / max(reference.std, LEAST_SD),
         **_over_cells(*quantile_cells(before, now)),
     }
 
@@ -169,6 +166,15 @@ def _over_cells(p: np.ndarray, q: np.ndarray) -> dict[str, float]:
         "kullback_leibler": kullback_leibler(p, q),
         "hellinger": hellinger(p, q),
     }
+
+
+def _largest_gap(_: np.ndarray, before: np.ndarray, now: np.ndarray) -> float:
+    return float(np.abs(before - now).max())
+
+
+def _area(points: np.ndarray, before: np.ndarray, now: np.ndarray) -> float:
+    with np.errstate(over="ignore"):
+        return float((np.abs(before - now)[:-1] * np.diff(points)).sum())
 
 
 def _between(reference: Quantiles, window: Quantiles, edges: np.ndarray) -> Cells:
