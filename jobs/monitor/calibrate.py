@@ -6,10 +6,12 @@ drift a window's blocks could have been any of the blocks at hand. Then the wind
 draw as many blocks from baseline and window together is a fair lottery (permutation test: Lehmann and Romano
 2005, 15.2): its rate of false alarms is the stated one for any number of blocks, rows and features.
 
-Three more things are allowed for. A window with fewer rows than whole blocks hold is noisier: draws are
+Four more things are allowed for. A window with fewer rows than whole blocks hold is noisier: draws are
 thinned to its size. Blocks next to each other are alike (a storm lasts): a figure is divided by how much
 more neighbouring blocks of the baseline vary than scattered ones do. And where there are too few ways to
-draw for the stated rate (a one-day window), the tail is fitted on the baseline's blocks.
+draw for the stated rate (a one-day window), the tail is fitted on the baseline's blocks. Blocks that are
+more alike than chance makes them (exactly every fiftieth row is empty) say nothing of a window that is left
+to chance: what has drifted must also be rare among draws of rows.
 
 Significance is not importance: a shift must also reach a floor in shares of rows to be called drift.
 """
@@ -17,7 +19,7 @@ Significance is not importance: a shift must also reach a floor in shares of row
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb
 from typing import Any
 
@@ -139,8 +141,11 @@ def calibrate(
         method, evidence = "tail", tails.of_blocks(series, blocks, rate, unwatched)
     else:
         return Calibration("few", rate, blocks, size, 0, _measured(series, blocks, floors))
-    shifts = _shifts(evidence, rate, floors)
-    return Calibration(method, rate, blocks, size, evidence.draws, shifts)
+    found = Calibration(method, rate, blocks, size, evidence.draws, _shifts(evidence, rate, floors))
+    if method == "rows" or not any(shift.drifted for shift in found.watched):
+        return found
+    by_chance = ranks.of_rows([one.whole(blocks) for one in series], rate, unwatched)
+    return replace(found, shifts=_shifts(evidence.and_also(by_chance), rate, floors))
 
 
 def _shifts(evidence: Evidence, rate: float, floors: Mapping[str, float]) -> dict[str, dict[str, Shift]]:

@@ -54,14 +54,14 @@ def of_blocks(
 
 def of_rows(series: list[Series], rate: float, unwatched: Collection[str]) -> Evidence:
     """One block each, baseline and window: rows are drawn from all rows, without replacement."""
-    keys, columns = [], []
+    keys, columns, draws = [], [], max(DRAWS, round(20 / rate))
     for seed, one in enumerate(series):
         rng = np.random.default_rng(SEED + seed)
         total, rows = one.counts.sum(axis=0), int(one.counts[1:].sum())
         if total.sum() < MOST_ROWS:
-            inside = rng.multivariate_hypergeometric(total, rows, DRAWS, method="marginals")
+            inside = rng.multivariate_hypergeometric(total, rows, draws, method="marginals")
         else:
-            inside = np.minimum(rng.multinomial(rows, total / total.sum(), DRAWS), total)
+            inside = np.minimum(rng.multinomial(rows, total / total.sum(), draws), total)
         inside[0] = one.counts[1:].sum(axis=0)
         drawn = compare(one, inside.astype(float), (total - inside).astype(float))
         figures = drawn.figures(drawn.spread())

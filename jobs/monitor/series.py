@@ -44,6 +44,11 @@ class Series:
         """Some of the blocks."""
         return replace(self, counts=self.counts[first:last])
 
+    def whole(self, blocks: int) -> Series:
+        """Two blocks: the first `blocks` together, and the others."""
+        now, before = self.split(blocks)
+        return replace(self, counts=np.stack([before.sum(axis=0), now.sum(axis=0)]))
+
     def split(self, blocks: int) -> tuple[np.ndarray, np.ndarray]:
         """The counts behind the first `blocks` blocks, and those of the first."""
         return self.counts[blocks:], self.counts[:blocks]
@@ -68,6 +73,15 @@ class Evidence:
     p: np.ndarray
     watched: np.ndarray
     draws: int
+
+    def and_also(self, other: Evidence) -> Evidence:
+        """What is rare by both: of the same series."""
+        return replace(
+            self,
+            thresholds=np.maximum(self.thresholds, other.thresholds),
+            t=np.minimum(self.t, other.t),
+            p=np.maximum(self.p, other.p),
+        )
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,23 @@ def test_one_day_is_judged_by_the_tail_of_the_days_before() -> None:
     assert sum(bool(drifted(result)) for result in calm) <= 2
 
 
+@pytest.mark.parametrize("length", [1, 7])
+def test_days_without_any_variation_do_not_make_chance_drift(length: int) -> None:
+    """Exactly every fifth row of the baseline is empty; the window's rows are so by chance, as often."""
+    rng = np.random.default_rng(17)
+    every = days(40, rng, rows=100)
+    before = every.set_column(
+        1, "x", pa.array(rng.normal(size=len(every)), mask=np.arange(len(every)) % 5 == 0)
+    )
+
+    def alarms(more: float) -> int:
+        windows = [days(length, rng, first=40, rows=100, gaps=0.18 + more) for _ in range(40)]
+        return sum("x missing" in drifted(verdict(before, window)) for window in windows)
+
+    assert alarms(0.0) <= 2
+    assert alarms(0.3) >= 39
+
+
 def test_too_few_days_are_admitted_and_not_judged() -> None:
     rng = np.random.default_rng(8)
     result = verdict(days(4, rng), days(1, rng, first=4, x=3.0))
