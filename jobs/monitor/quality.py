@@ -98,7 +98,7 @@ def values(scores: Scores) -> dict[str, float | None]:
 
 def intervals(scores: Scores, block: np.ndarray) -> dict[str, dict[str, float | None]]:
     """`{"roc_auc": {"value", "low", "high"}, ...}`, 95 % intervals. `block`: as `blocks` gives it."""
-    return _summary(scores.task, values(scores), replicate(scores, block), _count(block))
+    return summary(scores.task, values(scores), replicate(scores, block), _count(block))
 
 
 def difference(challenger: Scores, champion: Scores, block: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -109,7 +109,7 @@ def difference(challenger: Scores, champion: Scores, block: np.ndarray) -> dict[
         for name in ours
     }
     replicates = replicate(challenger, block) - replicate(champion, block)
-    return _summary(challenger.task, value, replicates, _count(block))
+    return summary(challenger.task, value, replicates, _count(block))
 
 
 def replicate(scores: Scores, block: np.ndarray) -> np.ndarray:
@@ -126,10 +126,11 @@ def number(value: Any) -> float | None:
     return round(float(value), 6)
 
 
-def _summary(
+def summary(
     task: str, value: dict[str, float | None], replicates: np.ndarray, blocks_: int
 ) -> dict[str, dict[str, float | None]]:
-    summary = {}
+    """Values with their 95 % intervals, from `replicate`'s replicates or from differences of two of them."""
+    found = {}
     low, high = levels(blocks_)
     for index, name in enumerate(names(task)):
         column = replicates[:, index]
@@ -137,8 +138,8 @@ def _summary(
         bounds = (None, None)
         if len(column) and value[name] is not None:
             bounds = np.quantile(column, [low, high])
-        summary[name] = {"value": number(value[name]), "low": number(bounds[0]), "high": number(bounds[1])}
-    return summary
+        found[name] = {"value": number(value[name]), "low": number(bounds[0]), "high": number(bounds[1])}
+    return found
 
 
 def _count(block: np.ndarray) -> int:
@@ -258,10 +259,9 @@ def _multiclass(plain: np.ndarray, ranked: tuple[np.ndarray, ...], weights: np.n
     matrix = matrix.reshape(-1, size, size)
     hits, actual, called = np.diagonal(matrix, axis1=1, axis2=2), matrix.sum(2), matrix.sum(1)
     total = actual.sum(1)
-    scores = [_ratio(hits, called), _ratio(hits, actual), _ratio(2 * hits, called + actual)]
-    is_present = actual + called > 0
-    macro = [(score * is_present).sum(1) / is_present.sum(1) for score in scores]
-    weighted = [(score * actual).sum(1) / total for score in scores]
+    parts = [(hits, called), (hits, actual), (2 * hits, called + actual)]
+    macro = [np.nanmean(_ratio(*part), axis=1) for part in parts]
+    weighted = [_weighted(_ratio(*part), actual) for part in parts]
     roc = lost = np.full(len(plain), np.nan)
     if has_loss:
         areas = np.stack([_areas(counts, weights)[0] for counts in ranked])
@@ -279,6 +279,13 @@ def _regression(plain: np.ndarray) -> np.ndarray:
     return np.stack([np.sqrt(square / total), absolute / total, r2], axis=1)
 
 
+def _weighted(score: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """The mean over the classes for which `score` is defined, by their rows."""
+    rows = np.where(np.isnan(score), 0.0, actual)
+    return np.nansum(score * rows, axis=1) / rows.sum(1)
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where there is nothing to divide by, as scikit-learn's zero_division=0."""
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    """NaN where there is nothing to divide by, as scikit-learn's zero_division=np.nan: a class that does not
+    occur has no recall, and 0 would be read as a bad one. Averages leave it out."""
+    return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)

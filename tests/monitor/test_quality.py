@@ -59,6 +59,19 @@ def test_multiclass_metrics_are_scikit_learns(rng: np.random.Generator) -> None:
         assert ours == pytest.approx(expected, abs=1e-6)
 
 
+def test_what_is_not_defined_of_a_class_is_no_zero_in_the_average() -> None:
+    """Class 2 does not occur and was called once, class 3 occurs and was never called."""
+    label, predicted = np.array([0, 0, 1, 1, 3]), np.array([0, 0, 1, 2, 1])
+    found = quality.values(Scores(MULTICLASS, label, predicted, None, ("a", "b", "c", "d")))
+    for average in ("macro", "weighted"):
+        expected = oracle.precision_recall_fscore_support(
+            label, predicted, average=average, zero_division=np.nan
+        )[:3]
+        ours = [found[f"{name}_{average}"] for name in ("precision", "recall", "f1")]
+        assert ours == pytest.approx(expected, abs=1e-6)
+    assert found["recall_macro"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-6)
+
+
 def test_a_class_that_the_model_does_not_know_is_always_wrong() -> None:
     label, predicted = np.array([0, 1, -1, -1]), np.array([0, 1, 0, -1])
     found = quality.values(Scores(MULTICLASS, label, predicted, None, ("a", "b")))
@@ -106,6 +119,8 @@ def test_what_is_not_defined_is_none_and_never_nan() -> None:
     found = quality.intervals(one_class, np.arange(50) // 5)
     assert found["roc_auc"] == {"value": None, "low": None, "high": None}
     assert found["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    nothing = Scores(BINARY, np.zeros(50, int), np.zeros(50, int))
+    assert [quality.values(nothing)[name] for name in ("f1", "precision", "recall")] == [None] * 3
     without = Scores(BINARY, np.arange(50) % 2, np.ones(50, int))
     assert quality.values(without)["log_loss"] is None
 
