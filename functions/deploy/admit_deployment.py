@@ -7,33 +7,18 @@ executions of the deploy and respond machines (a dead holder's lock is taken ove
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from evergreen import aws, deployments, events, names, settings, times
+from evergreen import admission, events, names, settings
 from evergreen import ledger as records
-from evergreen.errors import AwsConflict, AwsNotFound, EndpointBusy, EventInvalid
-from evergreen.ledger import Ledger, acquire, history, put
+from evergreen.admission import Approval
+from evergreen.errors import AwsConflict, EventInvalid
+from evergreen.ledger import Ledger, history, put
 from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
 PREFIX = settings.required("PREFIX")
 LEDGER = Ledger(settings.required("TABLE"))
-
-# An update of an endpoint may take eight hours.
-LOCK_SECONDS = 13 * 3600
-BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting", "Failed")
-
-
-@dataclass(frozen=True)
-class Approval:
-    """What the event says: this version was approved at `at`, and this execution is to ship it."""
-
-    model: str
-    version: int
-    arn: str
-    at: str
-    execution: str
 
 
 @logger.inject_lambda_context
@@ -48,19 +33,19 @@ def admit(event: dict[str, Any], execution: str) -> dict[str, Any]:
     """Claim the approval and the endpoint, or say why not. The same execution gets the same answer again."""
     model, version, arn = package_of(event)
     approval = Approval(model, version, arn, events.time_of(event), execution)
-    described = describe(arn)
-    deployment = names.deployment(PREFIX, model, version, f"{arn}@{changed(described)}")
+    described = admission.describe(arn)
+    deployment = names.deployment(PREFIX, model, version, f"{arn}@{admission.changed(described)}")
     known = LEDGER.get(model, f"DEPLOYMENT#{deployment}")
     if known and known["execution"] == execution:
         return known["plan"]
     if known:
         return drop(approval, f"this approval of version {version} was answered already, by {deployment}")
     package = LEDGER.get(model, names.package(version))
-    refusal = refused(approval, described, package)
+    refusal = admission.refused(LEDGER, approval, described, package)
     if refusal:
         return drop(approval, refusal)
-    who = {"approvedBy": approved_by(described), "approvedAt": approval.at}
-    plan = plan_of(approval, deployment, package) | who
+    who = {"approvedBy": admission.approved_by(described), "approvedAt": approval.at}
+    plan = admission.plan_of(LEDGER, PREFIX, BUCKET, approval, deployment, package) | who
     return start(plan, approval, package)
 
 
@@ -90,100 +75,8 @@ def package_of(event: dict[str, Any]) -> tuple[str, int, str]:
     return match[1], int(match[2]), arn
 
 
-def describe(arn: str) -> dict[str, Any]:
-    """The package as the registry has it now; one that was deleted since is approved no more."""
-    try:
-        return aws.call("sagemaker", "describe_model_package", ModelPackageName=arn)
-    except AwsNotFound:
-        return {"ModelApprovalStatus": "Deleted", "CreationTime": times.parse("1970-01-01T00:00:00Z")}
-
-
-def changed(described: dict[str, Any]) -> str:
-    """When the package was changed last: the one thing that tells one approval from the next."""
-    return times.iso(described.get("LastModifiedTime") or described["CreationTime"])
-
-
-def refused(approval: Approval, described: dict[str, Any], package: dict[str, Any] | None) -> str:
-    """Why the version is not shipped; empty where it is. Raises EndpointBusy for one whose run has yet to
-    close."""
-    version, status = approval.version, described.get("ModelApprovalStatus")
-    if status != "Approved":
-        return f"version {version} is {status} in the registry now"
-    if not package:
-        return unknown(approval, described)
-    champion = LEDGER.get(approval.model, "CHAMPION")
-    if champion and champion["version"] == version:
-        return f"version {version} is in service"
-    if package["status"] == "Replaced":
-        return f"version {version} was in service before and has been replaced"
-    if champion and approval.at < champion["approved_at"]:
-        newer = f"version {champion['version']}, approved at {champion['approved_at']}"
-        return f"version {version} was approved at {approval.at}, before {newer}, which is in service"
-    return ""
-
-
-def unknown(approval: Approval, described: dict[str, Any]) -> str:
-    """A package that the ledger does not know: of a run that is about to close, or none of ours."""
-    run = (described.get("CustomerMetadataProperties") or {}).get("run", "")
-    record = LEDGER.get(approval.model, f"RUN#{run}") if run else None
-    if record and record["status"] == "Running":
-        raise EndpointBusy(f"run {run} registered version {approval.version} and has not closed yet")
-    return f"version {approval.version} was registered by no run in the ledger"
-
-
-def endpoint_is_new(endpoint: str) -> bool:
-    """Whether there is no endpoint of that name; raises EndpointBusy while one changes."""
-    try:
-        status = aws.call("sagemaker", "describe_endpoint", EndpointName=endpoint)["EndpointStatus"]
-    except AwsNotFound:
-        return True
-    if status in BUSY:
-        raise EndpointBusy(f"endpoint {endpoint} is {status}")
-    return False
-
-
-def approved_by(described: dict[str, Any]) -> str:
-    """Our API and the gate sign the description: `<reason> (by <who>)`. Studio and the console do not: there
-    the registry knows who changed the package last."""
-    signed = re.search(r"\(by ([^()]+)\)$", described.get("ApprovalDescription") or "")
-    if signed:
-        return signed[1]
-    who = described.get("LastModifiedBy") or {}
-    return who.get("UserProfileName") or (who.get("IamIdentity") or {}).get("Arn") or "unknown"
-
-
-def plan_of(approval: Approval, deployment: str, package: dict[str, Any]) -> dict[str, Any]:
-    """What the states of the deployment need, from the specification the version was trained with."""
-    model, version, endpoint = approval.model, approval.version, names.endpoint(PREFIX, approval.model)
-    spec = LEDGER.need_spec(model, package["digest"])["spec"]
-    serve, ship = spec["serve"], spec["ship"]
-    champion = LEDGER.get(model, "CHAMPION")
-    before = champion and LEDGER.need_spec(model, champion["digest"])["spec"]["serve"]
-    is_new = endpoint_is_new(endpoint)
-    shadowed = champion and before and not is_new
-    return deployments.transition(before, serve) | {
-        "admitted": True,
-        "reason": f"version {version} is approved",
-        "model": model,
-        "version": version,
-        "packageArn": package["package_arn"],
-        "deployment": deployment,
-        "endpoint": endpoint,
-        "isNew": is_new,
-        "shadow": deployments.shadow(ship, champion, before, deployment) if shadowed else None,
-        "run": package["run"],
-        "cause": package["cause"],
-        "serve": {"instance": serve["instance"], "count": serve["count"]},
-        "capture": f"s3://{BUCKET}/capture",
-        "deploymentConfig": deployments.config(ship, serve, list(names.alarms(deployment).values())),
-        "alarms": deployments.thresholds(ship),
-    }
-
-
-def start(
-    plan: dict[str, Any], approval: Approval, package: dict[str, Any], dead: str = ""
-) -> dict[str, Any]:
-    """Claim, lock and history in one transaction; a lock whose holder is `dead` is taken over."""
+def start(plan: dict[str, Any], approval: Approval, package: dict[str, Any]) -> dict[str, Any]:
+    """Claim, history and lock in one transaction."""
     model, deployment, at = plan["model"], plan["deployment"], approval.at
     about = {"version": plan["version"], "package_arn": plan["packageArn"], "approved_by": plan["approvedBy"]}
     record = about | {
@@ -193,21 +86,15 @@ def start(
         "approved_at": at,
         "plan": plan,
     }
+    writes = [
+        history(model, at, "DeploymentStarted", deployment, deployment=deployment, **about),
+        put(model, f"DEPLOYMENT#{deployment}", record, records.ABSENT),
+        put(model, names.package(plan["version"]), package | {"status": "Deploying"}),
+        history(model, at, "PackageApproved", deployment, cause=plan["cause"], **about),
+    ]
     try:
-        LEDGER.commit(
-            history(model, at, "DeploymentStarted", deployment, deployment=deployment, **about),
-            put(model, f"DEPLOYMENT#{deployment}", record, records.ABSENT),
-            acquire(model, "deploy", approval.execution, LOCK_SECONDS, dead, deployment=deployment),
-            put(model, names.package(plan["version"]), package | {"status": "Deploying"}),
-            history(model, at, "PackageApproved", deployment, cause=plan["cause"], **about),
-        )
-        return plan
-    except AwsConflict as conflict:
-        if conflict.failed & {0, 1}:  # another delivery of the same event was quicker
-            return drop(
-                approval, f"this approval of version {plan['version']} was answered already, by {deployment}"
-            )
-    holder = LEDGER.holder(model, "deploy")
-    if holder is None or (holder["owner"] != dead and not records.is_running(holder["owner"])):
-        return start(plan, approval, package, dead=holder["owner"] if holder else "")
-    raise EndpointBusy(f"{holder['deployment']} is being deployed")
+        admission.commit_with_lock(LEDGER, model, deployment, approval.execution, *writes)
+    except AwsConflict:  # another delivery of the same event was quicker
+        reason = f"this approval of version {plan['version']} was answered already, by {deployment}"
+        return drop(approval, reason)
+    return plan
