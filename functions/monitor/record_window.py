@@ -66,7 +66,15 @@ def record(plan: dict[str, Any], analysis: dict[str, Any], execution: str) -> di
 
 def brief(violation: dict[str, Any]) -> dict[str, Any]:
     """A violation without what an event has no room for."""
-    wanted = ("feature_name", "constraint_check_type", "description", "metric", "value", "threshold")
+    wanted = (
+        "feature_name",
+        "constraint_check_type",
+        "description",
+        "metric",
+        "value",
+        "threshold",
+        "severity",
+    )
     return {name: violation[name] for name in wanted if violation.get(name) is not None}
 
 

@@ -1,8 +1,13 @@
 """The model's own rules, declared in model.yaml's `monitor.rules`:
 
 - `python: rules.py`: `check(profile, window)` gets the window's Profile and its rows as an Arrow table, and
-  returns a list of violations: a sentence each, or {description, feature_name, metric, value, threshold}.
-- `sql: [{name, query, description}]`: DuckDB over the table `captured`; rows that a query returns break it.
+  returns a list of violations: a sentence each, or {description, feature_name, metric, value, threshold,
+  severity}.
+- `sql: [{name, query, description, severity}]`: DuckDB over the table `captured`; rows that a query returns
+  break it.
+
+`severity` says what a broken rule is for: `notify` (the default), a person; `retrain`, a training, where it
+repeats.
 
 The rows have the features, `prediction` and what else the model answers, `label` (null where unknown) and
 the columns of model.yaml's `id` and `time` (UTC). A rule that cannot be checked is reported as failed, with
@@ -30,7 +35,8 @@ PROCESS = "jobs.monitor.rules_process"
 TIMEOUT = 60.0  # seconds, of rules.py and of all queries together
 MOST = 100  # violations of a rule that are kept
 LONGEST = 1000  # characters of a description
-KEYS = {"description", "feature_name", "metric", "value", "threshold"}
+KEYS = {"description", "feature_name", "metric", "value", "threshold", "severity"}
+SEVERITIES = ("notify", "retrain")
 Entry = dict[str, Any]
 
 
@@ -83,6 +89,8 @@ def violation_of(rule: str, found: Any) -> Entry:
         raise JobError(
             f"{rule} returned {', '.join(sorted(map(str, found.keys() - KEYS)))}: none of {sorted(KEYS)}"
         )
+    if (found.get("severity") or SEVERITIES[0]) not in SEVERITIES:
+        raise JobError(f"{rule} returned the severity {found['severity']!r}: none of {', '.join(SEVERITIES)}")
     return {
         "feature_name": str(found.get("feature_name") or rule),
         "constraint_check_type": CHECK,
@@ -90,6 +98,7 @@ def violation_of(rule: str, found: Any) -> Entry:
         "metric": str(found.get("metric") or rule),
         "value": _number(rule, found, "value"),
         "threshold": _number(rule, found, "threshold"),
+        "severity": found.get("severity") or SEVERITIES[0],
     }
 
 

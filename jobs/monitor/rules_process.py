@@ -106,6 +106,7 @@ def _ask(database: Any, query: dict[str, Any], timeout: float) -> list[dict[str,
             "metric": str(query["name"]),
             "value": count,
             "threshold": 0,
+            "severity": query.get("severity"),
         }
     ]
 

@@ -48,6 +48,7 @@ def check(profile, window):
         "metric": "max",
         "value": 30.0,
         "threshold": 2.0,
+        "severity": "notify",
     }
 
 
@@ -66,6 +67,10 @@ def test_nothing_found_is_passed(tmp_path, returned):
         ("def check(profile, window):\n    return [3]", "must return sentences"),
         ("def check(profile, window):\n    return [object()]", "must return sentences"),
         ("def check(profile, window):\n    return [{'description': 'x', 'sort': 1}]", "returned sort"),
+        (
+            "def check(profile, window):\n    return [{'description': 'x', 'severity': 'panic'}]",
+            "returned the severity 'panic'",
+        ),
         (
             "def check(profile, window):\n    return [{'description': 'x', 'value': 'many'}]",
             "'many', which is no",
@@ -97,6 +102,7 @@ def test_rows_that_a_query_returns_break_the_rule(tmp_path):
         "name": "dear",
         "query": "SELECT id, price FROM captured WHERE price > 10",
         "description": "too dear",
+        "severity": "retrain",
     }
     late = {"name": "late", "query": "SELECT date_trunc('day', made) FROM captured WHERE made < '2020-01-01'"}
     entries, found = _run(tmp_path, {"sql": [dear, late]})
@@ -109,6 +115,7 @@ def test_rows_that_a_query_returns_break_the_rule(tmp_path):
             "metric": "dear",
             "value": 2.0,
             "threshold": 0.0,
+            "severity": "retrain",
         }
     ]
 

@@ -24,6 +24,13 @@ DRIFT = {
 }
 TYPE = {"feature_name": "temp", "constraint_check_type": "data_type_check", "description": "text"}
 MISSING = {"feature_name": "temp", "constraint_check_type": "completeness_check", "description": "gone"}
+SKEW = {
+    "feature_name": "temp",
+    "constraint_check_type": "training_serving_skew_check",
+    "description": "differs",
+}
+TWICE = {"feature_name": "rows", "constraint_check_type": "duplicate_check", "description": "twice"}
+RULE = {"feature_name": "night", "constraint_check_type": "custom_rule_check", "description": "at night"}
 QUALITY = frozenset({"quality:log_loss"})
 
 
@@ -119,15 +126,29 @@ def test_a_strong_effect_needs_one_window_less_of_three():
         assert assess(found, three, windows=[window(0, drift, labelled=0)]).action == action
 
 
-@pytest.mark.parametrize("violations", [(TYPE,), (MISSING,), (LOSS, TYPE)])
+@pytest.mark.parametrize("violations", [(TYPE,), (MISSING,), (SKEW,), (TWICE,), (LOSS, TYPE), (LOSS, SKEW)])
 def test_a_fault_in_what_arrives_is_not_trained_on(violations):
     answer = assess(signal(1, *violations), windows=[window(0, *violations)])
     assert answer.action == "notify"
     assert "a training would learn the fault" in answer.reason
 
 
-def test_a_loss_beside_missing_values_is_a_loss():
-    assert assess(signal(1, LOSS, MISSING)).action == "retrain"
+@pytest.mark.parametrize("other", [MISSING, TWICE, RULE])
+def test_a_loss_beside_what_no_training_cures_is_a_loss(other):
+    assert assess(signal(1, LOSS, other)).action == "retrain"
+
+
+def test_a_broken_rule_is_answered_by_its_severity():
+    """A rule that asks for a training gets one where it repeats, though quality holds: its owner said so."""
+    told = assess(signal(1, RULE), windows=[window(0, RULE)])
+    assert told.action == "notify" and "the rule's severity is notify" in told.reason
+    asking = RULE | {"severity": "retrain"}
+    once = assess(signal(1, asking))
+    assert once.action == "notify" and "window 1 in a row of the 2" in once.reason
+    twice = assess(signal(1, asking), windows=[window(0, asking)])
+    assert (twice.action, twice.treats) == ("retrain", frozenset({"rule:night"}))
+    beside = assess(signal(1, DRIFT, RULE, labelled=0), windows=[window(0, DRIFT)])
+    assert (beside.action, beside.treats) == ("retrain", frozenset({"drift:origin"}))
 
 
 def test_what_has_passed_is_left():

@@ -153,6 +153,7 @@ def test_what_the_analyser_is_asked():
             "monitor.rules.sql: two rules are called 'no rows at night'",
         ),
         ("name: no rows at night, ", "", "monitor.rules.sql[0].name: is missing"),
+        ("description: dawn", "severity: panic", "monitor.rules.sql[0].severity: 'panic' is not one of"),
     ],
 )
 def test_what_the_analyser_cannot_be_asked(old, new, found):

@@ -121,6 +121,8 @@ def _assess_violation(
     if monitor == SCHEMA or broken:
         what = findings.describe(broken) if broken else "what arrives is not what model.yaml declares"
         return Answer("notify", f"{seen}; {what}: a training would learn the fault instead of curing it")
+    if monitor == findings.NOTICE:
+        return Answer("notify", f"{seen}; the rule's severity is notify: this is for a person")
     back = _worse_than_before(signal, spec, now, champion, monitor)
     if back:
         return Answer("rollback", f"{seen}; {back}")
@@ -217,7 +219,11 @@ def _worse_than_before(
 def _harmless(signal: Signal, spec: dict[str, Any], monitor: str) -> str:
     """Labels enough of this very window say that the model works as before."""
     quality = spec["monitor"]["quality"]
-    if monitor in (QUALITY, findings.BIAS) or not quality or signal.labelled < quality["min_labels"]:
+    if (
+        monitor in (QUALITY, findings.RULE, findings.BIAS)
+        or not quality
+        or signal.labelled < quality["min_labels"]
+    ):
         return ""
     return f"{quality['metric']} holds on the {signal.labelled} labels of this window"
 

@@ -9,9 +9,11 @@ from typing import Any
 
 Violation = dict[str, Any]
 
-QUALITY, BIAS, ATTRIBUTION, DRIFT, SCHEMA = "quality", "bias", "attribution", "drift", "schema"
-# The one that says most comes first: a loss of quality is the harm itself, the others foretell it.
-MONITORS = (QUALITY, BIAS, ATTRIBUTION, DRIFT, SCHEMA)
+QUALITY, RULE, BIAS, ATTRIBUTION = "quality", "rule", "bias", "attribution"
+DRIFT, NOTICE, SCHEMA = "drift", "notice", "schema"
+# The one that says most comes first: a loss of quality is the harm itself, a rule that asks for a training is
+# its owner's word, the others foretell harm. A rule that does not ask for one is a notice.
+MONITORS = (QUALITY, RULE, BIAS, ATTRIBUTION, DRIFT, NOTICE, SCHEMA)
 _MONITOR_OF = {
     "model_quality_check": QUALITY,
     "bias_drift_check": BIAS,
@@ -22,16 +24,21 @@ _MONITOR_OF = {
     "completeness_check": SCHEMA,
     "categorical_values_check": SCHEMA,
     "range_check": SCHEMA,
+    "duplicate_check": SCHEMA,
+    "training_serving_skew_check": SCHEMA,
 }
+CUSTOM, RETRAIN = "custom_rule_check", "retrain"
 # What arrives is not what the model was made for; a training would learn the break.
-BROKEN = ("data_type_check", "missing_column_check")
+BROKEN = ("data_type_check", "missing_column_check", "training_serving_skew_check")
 # An effect of so many times its limit is strong.
 STRONG = 2.0
 
 
 def monitor_of(found: Violation) -> str:
-    """Which monitor a violation is from; checks that are not known (rules of a user's own, SageMaker's native
-    monitor) count as drift."""
+    """Which monitor a violation is from; checks that are not known (SageMaker's native monitor) count as
+    drift."""
+    if found["constraint_check_type"] == CUSTOM:
+        return RULE if found.get("severity") == RETRAIN else NOTICE
     return _MONITOR_OF.get(found["constraint_check_type"], DRIFT)
 
 
@@ -84,6 +91,7 @@ def first_things_first(violations: Sequence[dict[str, Any]]) -> list[dict[str, A
         "model_quality_check": 0,
         "missing_column_check": 1,
         "data_type_check": 1,
+        "training_serving_skew_check": 1,
         "completeness_check": 2,
     }
 

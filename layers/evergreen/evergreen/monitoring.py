@@ -99,6 +99,7 @@ _query = mapping(
         "name": Key(scalar(units.text(r"\S.{0,99}", "a rule's name of at most 100 letters"))),
         "query": Key(scalar(units.text(r"(?s)\s*\S.*", "a query"))),
         "description": Key(scalar(units.text(r"(?s)\S.*", "a sentence")), None),
+        "severity": Key(scalar(units.choice(("notify", "retrain"))), "notify"),
     }
 )
 _rules = mapping(
