@@ -28,6 +28,9 @@ monitor:
   quality: {metric: log_loss, tolerance: 0.05, min_labels: 50}
 retrain: {schedule: rate(7 days), on: [violation, data], cool_down: 6h, per_day: 2, window: 90d}
 """
+# Instead of the instances.
+SERVERLESS = "serverless: {memory_mb: 2048, concurrency: 5}"
+BATCH = "batch: {instance: ml.m5.large}"
 SCALING = "scaling: {min: 2, max: 4, invocations_per_instance: 500}"
 DIGEST = "0123456789ab"
 EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:evergreen-{machine}:{name}"

@@ -148,6 +148,15 @@ def find(root: yaml.Node, path: Iterable[str]) -> int:
     return line
 
 
+def is_given(root: yaml.Node, path: str) -> bool:
+    """Whether the document has a path such as `ship.alarms` itself: a default is not."""
+    node: yaml.Node | None = root
+    for name in path.split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    return node is not None
+
+
 def _pairs(node: yaml.Node, path: str, mistakes: list[Mistake]) -> dict[str, tuple] | None:
     if not isinstance(node, yaml.MappingNode):
         mistakes.append(Mistake(line_of(node), path, f"must be a mapping of names, not a {_shape(node)}"))

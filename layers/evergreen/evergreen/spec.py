@@ -8,13 +8,14 @@ default filled in. All mistakes are reported at once, each with its line:
       line 20: serv: is not a key here; did you mean serve?
 """
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 from typing import Any
 
-from . import budget, metrics, monitoring, shipping, units
+from . import budget, metrics, monitoring, serving, shipping, units
 from .errors import SpecInvalid
 from .names import MODEL
-from .schema import Key, Kind, Mistake, compose, find, list_of, mapping, mapping_of, scalar
+from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mapping, mapping_of, scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 CAUSES = ("violation", "data")
@@ -55,13 +56,6 @@ def _defaults(kind: Kind) -> Any:
     return kind(compose("{}", mistakes), "", mistakes)
 
 
-_scaling = mapping(
-    {
-        "min": Key(_instances),
-        "max": Key(_instances),
-        "invocations_per_instance": Key(scalar(units.number(1, 10**7))),
-    }
-)
 _processing = mapping(
     {
         "instance": Key(_instance, "ml.m5.large"),
@@ -106,16 +100,7 @@ _MODEL = mapping(
                 }
             )
         ),
-        "serve": Key(
-            mapping(
-                {
-                    "entry": Key(_entry, "inference.py"),
-                    "instance": Key(_instance),
-                    "count": Key(_instances, 1),
-                    "scaling": Key(_scaling, None),
-                }
-            )
-        ),
+        "serve": Key(serving.SECTION),
         "processing": Key(_processing, _defaults(_processing)),
         "gate": Key(
             mapping(
@@ -139,15 +124,19 @@ _MODEL = mapping(
 )
 
 
-def parse(text: str, *, folder: str | None = None, files: Collection[str] | None = None) -> dict[str, Any]:
-    """The specification in `text`. `folder` is the name it was published under and `files` what lies beside
-    it: where they are given they are checked against it. Raises SpecInvalid."""
+def parse(
+    text: str, *, folder: str | None = None, files: Collection[str] | None = None, served: str | None = None
+) -> dict[str, Any]:
+    """The specification in `text`. `folder` is the name it was published under, `files` what lies beside it
+    and `served` the way in which the version in service is: where they are given they are checked against
+    it. Raises SpecInvalid."""
     mistakes: list[Mistake] = []
     root = compose(text, mistakes)
     spec = _MODEL(root, "", mistakes) if root else None
     if isinstance(spec, dict):
         wrong = {mistake.path for mistake in mistakes}
-        for path, reason in _contradictions(spec, folder, files):
+        given = functools.partial(is_given, root)
+        for path, reason in _contradictions(spec, folder, files, served, given):
             # A mistake of its own kind comes first: what depends on it would only repeat it.
             if path not in wrong:
                 mistakes.append(Mistake(find(root, path.split(".")), path, reason))
@@ -162,7 +151,13 @@ def _message(mistakes: list[Mistake]) -> str:
     return "\n  ".join([f"model.yaml has {count}:", *map(str, sorted(mistakes))])
 
 
-def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[str] | None):
+def _contradictions(
+    spec: dict[str, Any],
+    folder: str | None,
+    files: Collection[str] | None,
+    served: str | None,
+    given: Callable[[str], bool],
+):
     """What is well formed and cannot be meant: (path, reason) pairs. A part that has a mistake is None
     here."""
     if folder and spec["name"] and spec["name"] != folder:
@@ -179,13 +174,14 @@ def _contradictions(spec: dict[str, Any], folder: str | None, files: Collection[
         entry = (spec[section] or {}).get("entry")
         if entry and files is not None and entry not in files:
             yield f"{section}.entry", f"{entry} is not in the folder ({', '.join(sorted(files)) or 'empty'})"
-    scaling = (spec["serve"] or {}).get("scaling") or {}
-    if scaling.get("min") and scaling["max"] and scaling["min"] > scaling["max"]:
-        yield "serve.scaling.min", f"{scaling['min']} is more than max, {scaling['max']}"
+    if served and spec["serve"] and (reason := serving.other_way(spec["serve"], served)):
+        yield "serve", reason
     if spec["task"]:
         yield from _metric_contradictions(spec)
     if spec["ship"]:
         yield from shipping.contradictions(spec["ship"], spec["serve"] or {})
+    if spec["ship"] and spec["serve"]:
+        yield from serving.contradictions(spec["serve"], spec["ship"], given)
     if spec["retrain"]:
         yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
     yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
