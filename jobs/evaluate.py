@@ -1,7 +1,8 @@
 """evaluate: champion and challenger score the same held-out rows, each through its own inference script.
 
 Inputs: `holdout`, `train` (Parquet), `challenger` (model.tar.gz), `code`; where there is a champion,
-`champion` and `champion_code`. Outputs: `evaluation/evaluation.json`, `baseline/` for the monitor.
+`champion` and `champion_code`. Outputs: `evaluation/` (evaluation.json, explanation.json), `baseline/` for
+the monitor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import contract
+from jobs import contract, explanation
 from jobs import spec as model_spec
 from jobs.columns import codes, microseconds
 from jobs.monitor import baseline, datafiles, explained, outcomes, performance, quality, settings
@@ -47,7 +48,8 @@ def main() -> None:
     challenger, champion = score_both(rows, spec, code)
     evaluation = compare(spec, holdout, challenger, champion)
     contract.write_json(contract.output_dir("evaluation") / "evaluation.json", evaluation)
-    write_baseline(spec, code, train, answered(spec, holdout, challenger))
+    explained_by = write_baseline(spec, code, train, answered(spec, holdout, challenger))
+    contract.write_json(contract.output_dir("evaluation") / "explanation.json", explained_by)
     message = sentence(spec, evaluation)
     contract.write_message(message)
     print(message)
@@ -70,16 +72,14 @@ def score_both(rows: Path, spec: Spec, code: Path) -> tuple[Scored, Scored | Non
         return challenger.result(), champion.result()
 
 
-def write_baseline(spec: Spec, code: Path, train: pa.Table, holdout: Window) -> None:
-    """What the monitor compares windows with. A model that cannot be explained is watched without."""
+def write_baseline(spec: Spec, code: Path, train: pa.Table, holdout: Window) -> dict[str, Any]:
+    """What the monitor compares windows with. Returns what the model looks at, the content of
+    explanation.json."""
     folder = contract.output_dir("baseline")
     baseline.write(folder, spec, train, holdout, **performance.reference(spec, holdout))
     with tempfile.TemporaryDirectory() as extracted:
         model = explained.extract(contract.input_dir("challenger"), Path(extracted))
-        try:
-            explained.learn(spec, model, code, holdout).save(folder)
-        except contract.JobError as error:
-            print(f"attributions will not be watched: {error}")
+        return explanation.learn(spec, model, code, holdout, folder)
 
 
 def compare(spec: Spec, holdout: pa.Table, challenger: Scored, champion: Scored | None) -> dict[str, Any]:

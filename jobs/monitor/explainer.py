@@ -119,11 +119,11 @@ def of_script(explained: Any, table: pa.Table) -> np.ndarray:
 
 def sampled(predictor: Any, table: pa.Table, background: pa.Table) -> np.ndarray:
     names = table.column_names
-    whole, partners = (_matrix(part) for part in (table, background))
+    whole, partners = (cells(part) for part in (table, background))
     count, pairs = shapley.plan(len(whole), len(names))
 
-    def predict(matrix: np.ndarray) -> np.ndarray:
-        return outputs(_answers(predictor, names, matrix))
+    def predict(rows: np.ndarray) -> np.ndarray:
+        return outputs(answers_to(predictor, names, rows))
 
     parts = [
         np.abs(shapley.values(whole[first : first + count], partners, predict, pairs, seed=first)).sum(2)
@@ -147,7 +147,8 @@ def outputs(answers: list[dict[str, Any]]) -> np.ndarray:
     return np.array(found, float)[:, None]
 
 
-def _answers(predictor: Any, features: list[str], matrix: np.ndarray) -> list[dict[str, Any]]:
+def answers_to(predictor: Any, features: list[str], matrix: np.ndarray) -> list[dict[str, Any]]:
+    """The model's answer to each row of `matrix`, (rows, features). Raises JobError for too few answers."""
     from jobs.inference import JSON_LINES
 
     answers: list[dict[str, Any]] = []
@@ -162,12 +163,12 @@ def _answers(predictor: Any, features: list[str], matrix: np.ndarray) -> list[di
     return answers
 
 
-def _matrix(table: pa.Table) -> np.ndarray:
+def cells(table: pa.Table) -> np.ndarray:
     """(rows, features) of Python's own values, None where one is missing."""
-    matrix = np.empty((len(table), table.num_columns), object)
+    values = np.empty((len(table), table.num_columns), object)
     for index, column in enumerate(table.columns):
-        matrix[:, index] = column.to_pylist()
-    return matrix
+        values[:, index] = column.to_pylist()
+    return values
 
 
 def _sample(rows: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
