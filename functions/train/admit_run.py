@@ -1,6 +1,6 @@
 """State AdmitRun: one run per model at a time, one run per cause.
 
-Environment: TABLE, BUCKET, JOB_IMAGE.
+Environment: TABLE, BUCKET, JOB_IMAGE, PREFIX.
 IAM: dynamodb:GetItem, Query, PutItem on the table;
 states:DescribeExecution on the executions of the train machine (a dead holder's lock is taken over).
 """
@@ -8,7 +8,7 @@ states:DescribeExecution on the executions of the train machine (a dead holder's
 from dataclasses import replace
 from typing import Any
 
-from evergreen import decisions, events, names, settings, times, trainings
+from evergreen import decisions, events, names, settings, times, trainings, tuning
 from evergreen import ledger as records
 from evergreen.errors import AwsConflict, AwsUnavailable, TrainingBusy
 from evergreen.ledger import Ledger, Write, acquire, history, put
@@ -16,6 +16,7 @@ from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
 JOB_IMAGE = settings.required("JOB_IMAGE")
+PREFIX = settings.required("PREFIX")
 LEDGER = Ledger(settings.required("TABLE"))
 
 # Longer than the machine may run (25 h).
@@ -160,7 +161,21 @@ def plan_of(model: str, run: str, cause: events.Cause, published: dict[str, Any]
             "inferenceEntry": spec["serve"]["entry"],
             "serveInstance": spec["serve"]["instance"],
         },
+        "tuning": tuning_of(run, spec),
         "champion": champion and champion_of(champion),
+    }
+
+
+def tuning_of(run: str, spec: dict[str, Any]) -> dict[str, Any] | None:
+    """The tuning job that takes the place of the training job; None where model.yaml tunes nothing."""
+    tune = spec["train"].get("tune")
+    if not tune:
+        return None
+    metric = tuning.metric(tune, spec["gate"]["primary"], spec["task"])
+    return {
+        "name": names.tuning(PREFIX, run),
+        "config": tuning.config(tune, metric),
+        "metric": {"Name": metric["name"], "Regex": metric["regex"]},
     }
 
 

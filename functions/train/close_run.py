@@ -18,7 +18,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, execution, outcome: registered|rejected|refused|failed, error, validation, data, artifact,
-    judgement, packageArn, version} -> {reason}."""
+    tuned, judgement, packageArn, version} -> {reason}."""
     reason = close(event)
     plan = event["plan"]
     logger.info(reason, model=plan["model"], run=plan["run"], outcome=event["outcome"])
@@ -38,6 +38,7 @@ def close(event: dict[str, Any]) -> str:
         "metrics": judgement.get("metrics"),
         "figures": judgement.get("figures"),
         "data_version": (event.get("data") or {}).get("dataVersion"),
+        "tuned": event.get("tuned"),
         "findings": ((event.get("validation") or {}).get("findings") or [])[:20],
     }
     row = history(model, cause["at"], "RunEnded", run, run=run, cause=cause, **ending)
@@ -71,6 +72,7 @@ def package(event: dict[str, Any], judgement: dict[str, Any]) -> Write:
         "trained_from": rows.get("from"),
         "trained_until": rows.get("until"),
         "data_version": (event.get("data") or {}).get("dataVersion"),
+        "tuned": event.get("tuned"),
         "metrics": judgement["metrics"],
         "figures": judgement["figures"],
         "reason": judgement["reason"],

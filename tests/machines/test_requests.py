@@ -104,6 +104,47 @@ def test_a_run_is_closed_with_its_outcome_and_its_reason() -> None:
     assert registered["packageArn"] == train_paths.PACKAGE
 
 
+TUNED = scenario(train_paths, "the best of a search is registered")
+
+
+def test_a_search_trains_as_a_single_training_does_and_its_best_model_is_judged() -> None:
+    search = TUNED.result.only("TuneModel")
+    alone = PENDING.result.only("TrainModel")
+    each = search["TrainingJobDefinition"]
+    own = {"AlgorithmSpecification", "StaticHyperParameters"}
+    assert {key: each[key] for key in each if key not in own} == {
+        key: alone[key] for key in each.keys() - own
+    }
+    assert each["StaticHyperParameters"] == alone["HyperParameters"]
+    assert search["Tags"] == alone["Tags"]
+    metric = {"MetricDefinitions": [train_paths.TUNING["metric"]]}
+    assert each["AlgorithmSpecification"] == alone["AlgorithmSpecification"] | metric
+    assert TUNED.result.only("FindBestModel") == {"TrainingJobName": train_paths.BEST}
+    assert inputs(TUNED.result.only("EvaluateModel"))["challenger"] == train_paths.BEST_ARTIFACT
+
+
+def test_what_a_search_chose_is_in_the_registry_and_told_to_the_ledger() -> None:
+    package = TUNED.result.only("RegisterModel")
+    assert package["CustomerMetadataProperties"]["tuned"] == "learning-rate=0.0713 loss=log_ weighted"
+    assert PENDING.result.only("RegisterModel")["CustomerMetadataProperties"]["tuned"] == "no"
+    assert PENDING.result.only("CloseRun")["tuned"] is None
+    tuned = TUNED.result.only("CloseRun")["tuned"]
+    assert tuned == {
+        "job": train_paths.TUNING["name"],
+        "training": train_paths.BEST,
+        "hyperparameters": {"learning-rate": "0.0713", "loss": "log, weighted"},
+        "metric": {"name": "validation:log_loss", "value": 0.4127},
+        "trainings": {"completed": 9, "stopped": 2, "failed": 1},
+    }
+
+
+def test_a_search_that_fails_says_why_a_training_of_it_did() -> None:
+    failed = scenario(train_paths, "every training of a search fails").result
+    assert "learning_rate is 0" in failed.only("CloseRun")["error"]["Cause"]
+    stopped = scenario(train_paths, "a search is stopped before any of its trainings failed").result
+    assert "All training jobs failed." in stopped.only("CloseRun")["error"]["Cause"]
+
+
 # deploy
 
 

@@ -39,7 +39,53 @@ PLAN = {
         "inferenceEntry": "inference.py",
         "serveInstance": "ml.m5.large",
     },
+    "tuning": None,
     "champion": CHAMPION,
+}
+TUNING = {
+    "name": "evergreen-5f0c1a9be72d4",
+    "config": {
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:log_loss"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 12, "MaxParallelTrainingJobs": 3},
+        "ParameterRanges": {
+            "ContinuousParameterRanges": [
+                {
+                    "Name": "learning-rate",
+                    "MinValue": "0.01",
+                    "MaxValue": "0.3",
+                    "ScalingType": "Logarithmic",
+                }
+            ]
+        },
+        "TrainingJobEarlyStoppingType": "Auto",
+        "RandomSeed": 7,
+    },
+    "metric": {"Name": "validation:log_loss", "Regex": "validation:log_loss=([0-9.]+)"},
+}
+TUNED = {**PLAN, "tuning": TUNING}
+BEST = f"{TUNING['name']}-007-3c1d90ab"
+BEST_ARTIFACT = f"{RUNS}/model/{BEST}/output/model.tar.gz"
+TUNING_JOB = {
+    "HyperParameterTuningJobName": TUNING["name"],
+    "HyperParameterTuningJobStatus": "Completed",
+    "TrainingJobStatusCounters": {
+        "Completed": 9,
+        "InProgress": 0,
+        "RetryableError": 0,
+        "NonRetryableError": 1,
+        "Stopped": 2,
+    },
+    "BestTrainingJob": {
+        "TrainingJobName": BEST,
+        "TrainingJobStatus": "Completed",
+        "TunedHyperParameters": {"learning-rate": "0.0713", "loss": "log, weighted"},
+        "FinalHyperParameterTuningJobObjectiveMetric": {
+            "Type": "Minimize",
+            "MetricName": "validation:log_loss",
+            "Value": 0.4127,
+        },
+    },
 }
 DATA = {
     "manifest": f"{RUNS}/data.manifest",
@@ -76,6 +122,21 @@ FAILED_JOB = Throw(
         }
     ),
 )
+FAILED_TUNING = Throw(
+    "States.TaskFailed",
+    json.dumps(
+        {
+            "HyperParameterTuningJobName": TUNING["name"],
+            "HyperParameterTuningJobStatus": "Failed",
+            "FailureReason": "All training jobs failed.",
+        }
+    ),
+)
+FAILED_TRAINING = {
+    "TrainingJobName": f"{TUNING['name']}-001-0af3b211",
+    "TrainingJobStatus": "Failed",
+    "FailureReason": "AlgorithmError: ValueError: learning_rate is 0, exit code: 1",
+}
 
 USUAL = {
     "AdmitRun": PLAN,
@@ -83,6 +144,12 @@ USUAL = {
     "PrepareData": {"ProcessingJobName": f"evergreen-{RUN}-prepare", "ProcessingJobStatus": "Completed"},
     "ReadValidation": {"Body": json.dumps(VALIDATION), "ContentType": "application/json"},
     "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": ARTIFACT}},
+    "TuneModel": TUNING_JOB,
+    "FindBestModel": {
+        "TrainingJobStatus": "Completed",
+        "ModelArtifacts": {"S3ModelArtifacts": BEST_ARTIFACT},
+    },
+    "FindFailedTraining": {"TrainingJobSummaries": [FAILED_TRAINING]},
     "EvaluateModel": {"ProcessingJobName": f"evergreen-{RUN}-evaluate", "ProcessingJobStatus": "Completed"},
     "JudgeChallenger": JUDGEMENT,
     "RegisterModel": {"ModelPackageArn": PACKAGE},
@@ -93,7 +160,8 @@ USUAL = {
 
 path = partial(Scenario, "train", usual=USUAL)
 _PREPARED = "AdmitRun > IsAdmitted > PinData > PrepareData > ReadValidation > IsDataAccepted"
-_TRAINED = f"{_PREPARED} > TrainModel > EvaluateModel > JudgeChallenger > IsGatePassed"
+_JUDGED = "EvaluateModel > JudgeChallenger > IsGatePassed"
+_TRAINED = f"{_PREPARED} > IsTuned > TrainModel > {_JUDGED}"
 _REGISTERED = f"{_TRAINED} > RegisterModel > CloseRun > HowDidItEnd"
 
 SCENARIOS = [
@@ -158,8 +226,31 @@ SCENARIOS = [
     path(
         "the training script crashes",
         "api-training-requested",
-        f"{_PREPARED} > TrainModel > CloseRun > HowDidItEnd > TrainingFailed",
+        f"{_PREPARED} > IsTuned > TrainModel > CloseRun > HowDidItEnd > TrainingFailed",
         mocks={"TrainModel": FAILED_JOB},
+    ),
+    path(
+        "the best of a search is registered",
+        "api-training-requested",
+        f"{_PREPARED} > IsTuned > TuneModel > FindBestModel > {_JUDGED} > RegisterModel > CloseRun > "
+        "HowDidItEnd > AnnounceModel > ModelRegistered",
+        mocks={"AdmitRun": TUNED},
+    ),
+    path(
+        "every training of a search fails",
+        "api-training-requested",
+        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > HowDidItEnd > TrainingFailed",
+        mocks={"AdmitRun": TUNED, "TuneModel": FAILED_TUNING},
+    ),
+    path(
+        "a search is stopped before any of its trainings failed",
+        "api-training-requested",
+        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > HowDidItEnd > TrainingFailed",
+        mocks={
+            "AdmitRun": TUNED,
+            "TuneModel": FAILED_TUNING,
+            "FindFailedTraining": {"TrainingJobSummaries": []},
+        },
     ),
     path(
         "admission fails",

@@ -22,6 +22,7 @@ SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:"
 NAMED_BY = {
     "ProcessingJobName": SAGEMAKER + "processing-job/{}",
     "TrainingJobName": SAGEMAKER + "training-job/{}",
+    "HyperParameterTuningJobName": SAGEMAKER + "hyper-parameter-tuning-job/{}",
     "ModelPackageGroupName": SAGEMAKER + "model-package-group/{}",
     "ModelPackageArn": "{}",
     "ModelName": SAGEMAKER + "model/{}",
@@ -59,8 +60,9 @@ def acts_on(action: str, given: Mapping[str, Any], state: str) -> Iterator[tuple
             if member in given:
                 yield action, form.format(given[member])
     if service == "sagemaker":
-        for member in ROLES & set(given):
-            yield "iam:PassRole", stack.arn(given[member].rsplit("/", 1)[-1])
+        for part in (given, given.get("TrainingJobDefinition", {})):
+            for member in ROLES & set(part):
+                yield "iam:PassRole", stack.arn(part[member].rsplit("/", 1)[-1])
 
 
 def allows(statement: Mapping[str, Any], action: str, resource: str) -> bool:

@@ -20,6 +20,12 @@ IAM_ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
 COMPANIONS = {
     "CreateProcessingJob": {"DescribeProcessingJob", "StopProcessingJob", "AddTags", "ListTags"},
     "CreateTrainingJob": {"DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"},
+    "CreateHyperParameterTuningJob": {
+        "DescribeHyperParameterTuningJob",
+        "StopHyperParameterTuningJob",
+        "AddTags",
+        "ListTags",
+    },
 }
 RULE_ACTIONS = {"events:PutTargets", "events:PutRule", "events:DescribeRule"}
 # Application Auto Scaling asks its caller for what it will do itself (its guide's identity-based policies).
@@ -32,7 +38,8 @@ SCALING_ACTIONS = {
     "cloudwatch:DeleteAlarms",
 }
 PASSES_A_ROLE = {
-    "CreateProcessingJob", "CreateTrainingJob", "CreateModel", "CreateSchedule", "UpdateSchedule",
+    "CreateProcessingJob", "CreateTrainingJob", "CreateHyperParameterTuningJob", "CreateModel",
+    "CreateSchedule", "UpdateSchedule",
 }  # fmt: skip
 TAGGED = {
     "CreateModelPackageGroup",

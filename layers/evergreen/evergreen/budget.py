@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from . import tuning
+
 # Seconds: the StoppingConditions of the jobs that prepare and evaluate, one instance each (train.asl.yaml).
 PREPARE_AND_EVALUATE = 2 * 7200
 
@@ -24,16 +26,18 @@ def prices() -> dict[str, float]:
 
 
 def hourly(train: dict[str, Any]) -> float | None:
-    """USD an hour of the `train` section's instances; None where prices.yaml does not know their type."""
+    """USD an hour of all instances that the `train` section runs at once; None where prices.yaml does not
+    know their type."""
     price = prices().get(train["instance"])
-    return None if price is None else price * train["count"]
+    return None if price is None else price * train["count"] * tuning.parallel(train.get("tune"))
 
 
 def reserve(train: dict[str, Any]) -> float:
-    """The most that a training can cost: each of its jobs up to its time limit. USD; 0 where there is no
-    price."""
+    """The most that a training can cost: each of its jobs up to its time limit, all those of a search. USD; 0
+    where there is no price."""
     price = prices().get(train["instance"], 0.0)
-    return price * (train["timeout"] * train["count"] + PREPARE_AND_EVALUATE) / 3600
+    seconds = train["timeout"] * train["count"] * tuning.jobs(train.get("tune"))
+    return price * (seconds + PREPARE_AND_EVALUATE) / 3600
 
 
 def spent(reserved: float, hourly_price: float | None, seconds: float) -> float:

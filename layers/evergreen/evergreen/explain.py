@@ -8,6 +8,7 @@ _LOGS = {
     "TrainingJob": "/aws/sagemaker/TrainingJobs",
     "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
     "TransformJob": "/aws/sagemaker/TransformJobs",
+    "HyperParameterTuningJob": "/aws/sagemaker/TrainingJobs",
 }
 LONGEST = 2000
 

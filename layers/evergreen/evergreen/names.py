@@ -25,6 +25,12 @@ def run(model: str, cause_key: str) -> str:
     return f"{model}-{digest(cause_key)}"
 
 
+def tuning(prefix: str, run: str) -> str:
+    """The tuning job of a run: 32 characters are all it may have, and 14 of its training jobs' names are
+    SageMaker's."""
+    return f"{prefix}-{digest(run, 13)}"
+
+
 def endpoint(prefix: str, model: str) -> str:
     """The endpoint, and the model package group, of a model."""
     return f"{prefix}-{model}"

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
-from . import budget, metrics, monitoring, serving, shipping, units
+from . import budget, metrics, monitoring, serving, shipping, tuning, units
 from .errors import SpecInvalid
 from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mapping, mapping_of, scalar
@@ -97,6 +97,7 @@ _MODEL = mapping(
                     "volume_gb": Key(_volume, 30),
                     "timeout": Key(_timeout, HOUR),
                     "hyperparameters": Key(mapping_of(scalar(units.anything)), {}),
+                    "tune": Key(tuning.SECTION, None),
                 }
             )
         ),
@@ -182,6 +183,8 @@ def _contradictions(
         yield from shipping.contradictions(spec["ship"], spec["serve"] or {})
     if spec["ship"] and spec["serve"]:
         yield from serving.contradictions(spec["serve"], spec["ship"], given)
+    if (spec["train"] or {}).get("tune"):
+        yield from tuning.contradictions(spec["train"], spec["task"])
     if spec["retrain"]:
         yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
     yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
