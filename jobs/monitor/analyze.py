@@ -16,7 +16,7 @@ from typing import Any
 
 from jobs import contract
 from jobs.contract import parse_time
-from jobs.monitor import bias, explained, formats, inputs, performance, report, rules
+from jobs.monitor import bias, explained, formats, inputs, performance, report, rules, unjudged
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.capture import Skipped
 from jobs.monitor.labels import Labels, read_labels
@@ -94,6 +94,7 @@ def analyze(spec: Spec, baseline: Baseline, counted: Shard, state: State, given:
         "features": {},
         "prediction": None,
         "quality": {},
+        "unjudged": {},
         "skipped_lines": counted.skipped,
         "skipped": counted.problems,
         "problems": counted.counted,
@@ -155,6 +156,8 @@ def _judge(
     ):
         content |= figures
         content["violations"] += violations
+    known = (given.code, given.model, given.pipeline)
+    content["unjudged"] = unjudged.reasons(content, spec, baseline, window, *known)
     if not counted.sample.is_whole:  # metrics are those of the sample
         content["labelled"] = counted.sample.labelled
 

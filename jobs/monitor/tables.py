@@ -78,6 +78,8 @@ def settings(analysis: dict[str, Any]) -> str:
             continue
         said = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in _items(content))
         rows.append((f"<b>{escape(section)}</b>", escape(said)))
+    for section, reason in (analysis.get("unjudged") or {}).items():
+        rows.append((f"<b>{escape(section)}</b>", f"not judged: {escape(reason)}"))
     return table(("part", "figures"), rows) if rows else ""
 
 

@@ -9,11 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.monitor import analyze, baseline, performance, shard
 from jobs.monitor.analyze import Analysis, Given
 from jobs.monitor.baseline import Baseline
+from jobs.monitor.scan import scan
 from jobs.monitor.schema import Schema
 from jobs.monitor.state import State
 from jobs.spec import Feature, Spec
@@ -175,6 +177,30 @@ def test_an_estimate_stands_where_no_label_is_known(run: Run, rows: list[Row]) -
     assert analysis.content["labelled"] == 0
     assert analysis.content["estimate"]["marked"] == "estimate without labels"
     assert 0.4 < analysis.content["estimate"]["value"] < 0.8
+
+
+def test_what_was_not_judged_has_its_reason(run: Run, rows: list[Row], tmp_path: Path) -> None:
+    """And only that: an empty section is not taken for one in order."""
+    rules = {"python": "rules.py", "sql": []}
+    content = run(rows, spec=with_monitor(rules=rules)).content
+    assert content["unjudged"] == {
+        "attribution": "the baseline holds no attributions: it was made without the model",
+        "quality": "0 rows of the window have a label by now, 2 are needed",
+        "rules": "the model's folder was not given",
+        "skew": "no features as the pipeline computed them were given",
+    }
+    for section in content["unjudged"]:
+        assert not content[section]
+    train = demo.train()
+    alone = baseline.write(tmp_path / "features", SPEC, train, None)
+    pq.write_table(train, tmp_path / "train.parquet")
+    counted = shard.count_files(
+        scan(tmp_path / "train.parquet"), Schema.of(SPEC), alone.edges, [], alone.watch
+    )
+    said = analyze.analyze(SPEC, alone, counted, State(alone.digest), Given()).content["unjudged"]
+    assert {name for name, reason in said.items() if "without a holdout" in reason} == {
+        "bias", "detector", "estimate", "prediction", "quality",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, "NoData"), (1, "TooFewRows"), (499, "TooFewRows")])
