@@ -1,27 +1,40 @@
-"""`make bench-monitor`: the monitor beside its peers. A topic is a module `monitor_<topic>.py`.
-
-python -m tests.bench.monitor [topic ...]
-"""
+"""`make bench-monitor`: the monitor beside its peers. A topic is a module `monitor_<topic>.py`."""
 
 from __future__ import annotations
 
+import argparse
+import ast
 import importlib
 import sys
 import time
 from pathlib import Path
 
 
-def topics() -> list[str]:
-    return sorted(path.stem.removeprefix("monitor_") for path in Path(__file__).parent.glob("monitor_*.py"))
+def topics() -> dict[str, str]:
+    """By name, what each measures: the first sentence of its module."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("monitor_*.py")):
+        about = ast.get_docstring(ast.parse(path.read_text())) or ""
+        found[path.stem.removeprefix("monitor_")] = " ".join(about.split()).split(". ")[0]
+    return found
 
 
-def main(chosen: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the topics in turn; the exit code is the number of those that failed."""
     known, failed = topics(), 0
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.monitor",
+        description=__doc__,
+        epilog="topics:\n" + "\n".join(f"  {topic:12} {about}" for topic, about in known.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "topics", nargs="*", metavar="topic", help="what to measure; everything where none is"
+    )
+    chosen = parser.parse_args(arguments).topics
     unknown = sorted(set(chosen) - set(known))
     if unknown:
-        print(f"no such topic: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
-        return 2
+        parser.error(f"no such topic: {', '.join(unknown)}; there are {', '.join(known)}")
     for topic in chosen or known:
         print(f"== {topic}", flush=True)
         start = time.perf_counter()
@@ -35,4 +48,4 @@ def main(chosen: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
