@@ -31,7 +31,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanOrEqualToThreshold": operator.le,
 }
 _evaluating: contextvars.ContextVar[bool] = contextvars.ContextVar("evaluating", default=False)
-_held: dict[str, float] = {}  # alarm -> until when its given state is left alone
+_held: dict[str, float] = {}  # alarm's ARN -> until when its given state is left alone
 
 
 def install(host: Machine) -> None:
@@ -48,10 +48,10 @@ def install(host: Machine) -> None:
         changed(name, old, new, reason, kind, data)
         if old == new:
             return
-        if not _evaluating.get():
-            _held[name] = time.time() + HOLD_SECONDS
         alarm = ministack.get("alarms").get(name) or ministack.get("composite_alarms").get(name)
         if alarm:
+            if not _evaluating.get():
+                _held[alarm["AlarmArn"]] = time.time() + HOLD_SECONDS
             host.put_event(
                 "aws.cloudwatch", "CloudWatch Alarm State Change", _detail(alarm, old), [alarm["AlarmArn"]]
             )
@@ -59,9 +59,10 @@ def install(host: Machine) -> None:
     def watch() -> None:
         while True:
             time.sleep(TICK_SECONDS)
-            with ministack.scope(host.account, host.region):
-                for alarm in list(ministack.get("alarms").values()):
-                    evaluate(alarm)
+            for account in {account for account, *_ in list(ministack.get("alarms")._data)}:
+                with ministack.scope(account, host.region):
+                    for alarm in list(ministack.get("alarms").values()):
+                        evaluate(alarm)
 
     put = ministack.replace("put_alarm", put_alarm)
     changed = ministack.replace("alarm_changed", alarm_changed)
@@ -72,7 +73,7 @@ def install(host: Machine) -> None:
 
 def evaluate(alarm: dict[str, Any]) -> None:
     """Moves an alarm to the state that its data say, with its actions, its event and its composite alarms."""
-    if _held.get(alarm["AlarmName"], 0) > time.time():
+    if _held.get(alarm["AlarmArn"], 0) > time.time():
         return
     try:
         state, reason = judge(alarm, time.time())

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from botocore.loaders import Loader
@@ -18,8 +19,8 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from local import ministack
+from local.accounts import Accounts
 from local.host import AccessDenied
-from local.machine import Machine
 from local.sagemaker.errors import SageMakerError
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,10 @@ class AutoScalingError(Exception):
 
 
 class AutoScaling:
-    def __init__(self, host: Machine, service: Any) -> None:
-        self.host, self.service = host, service
+    """One account's, beside its SageMaker."""
+
+    def __init__(self, service: Any) -> None:
+        self.host, self.service = service.host, service
         self.model = ServiceModel(Loader().load_service_model("application-autoscaling", "service-2"))
         self.targets: dict[str, dict[str, Any]] = {}  # resource id -> target
         self.policies: dict[tuple[str, str], dict[str, Any]] = {}  # (resource id, name) -> policy
@@ -213,16 +216,18 @@ class AutoScaling:
         return total
 
 
-def install(host: Machine, service: Any) -> None:
-    scaling = AutoScaling(host, service)
+def install(accounts: Accounts) -> None:
+    def scaling() -> AutoScaling:
+        return accounts.service().part(AutoScaling)
 
     async def handle(method: str, path: str, headers: dict, body: bytes, query: dict) -> tuple:
-        return await asyncio.to_thread(_answer, scaling, headers, body)
+        return await asyncio.to_thread(_answer, scaling(), headers, body)
 
     def step_for_ever() -> None:
         while True:
             time.sleep(TICK_SECONDS)
-            scaling.step()
+            for service in accounts.services():
+                service.part(AutoScaling).step()
 
     ministack.add_service("application-autoscaling", handle)
     _add_resource_types(scaling)
@@ -243,14 +248,14 @@ def _answer(scaling: AutoScaling, headers: dict, body: bytes) -> tuple[int, dict
     return 400, json_type, json.dumps({"__type": code, "message": message}).encode()
 
 
-def _add_resource_types(scaling: AutoScaling) -> None:
+def _add_resource_types(scaling: Callable[[], AutoScaling]) -> None:
     def create_target(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
         params = {k: int(v) if k.endswith("Capacity") else v for k, v in properties.items() if k != "RoleARN"}
-        scaling.call("RegisterScalableTarget", params)
+        scaling().call("RegisterScalableTarget", params)
         return "|".join((properties["ResourceId"], DIMENSION, "sagemaker")), {}
 
     def delete_target(identity: str, properties: dict[str, Any]) -> None:
-        scaling.targets.pop(identity.partition("|")[0], None)
+        scaling().targets.pop(identity.partition("|")[0], None)
 
     def create_policy(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
         properties = dict(properties)
@@ -261,12 +266,13 @@ def _add_resource_types(scaling: AutoScaling) -> None:
                 "ScalableDimension": dimension,
                 "ServiceNamespace": namespace,
             }
-        arn = scaling.call("PutScalingPolicy", properties)["PolicyARN"]
+        arn = scaling().call("PutScalingPolicy", properties)["PolicyARN"]
         return arn, {"Arn": arn}
 
     def delete_policy(arn: str, properties: dict[str, Any]) -> None:
-        for key in [key for key, policy in scaling.policies.items() if policy["PolicyARN"] == arn]:
-            del scaling.policies[key]
+        policies = scaling().policies
+        for key in [key for key, policy in policies.items() if policy["PolicyARN"] == arn]:
+            del policies[key]
 
     prefix = "AWS::ApplicationAutoScaling"
     ministack.add_resource_type(f"{prefix}::ScalableTarget", create_target, delete_target)

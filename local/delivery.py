@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from local import clock, ministack
+from local import buses, clock, ministack
 from local.host import AccessDenied
 from local.machine import Machine
 
@@ -63,9 +63,14 @@ def install(host: Machine) -> None:
     def send_bus(spec: Any, event: dict, rule: dict, path: set, payload: str | None = None) -> None:
         def to_bus(arn: str, _: str) -> None:
             sender.require_role("events:PutEvents", arn)
-            if arn.rpartition("/")[2] not in ministack.get("buses"):
-                raise NotDelivered("NO_RESOURCE", f"The event bus {arn} does not exist")
-            dispatch(spec, event, rule, path, payload)
+            account = arn.split(":")[4]
+            is_foreign = account != host.account
+            with ministack.scope(account, host.region):
+                if arn.rpartition("/")[2] not in ministack.get("buses"):
+                    raise NotDelivered("NO_RESOURCE", f"The event bus {arn} does not exist")
+                if is_foreign:
+                    sender.require_grant(arn, event)
+                dispatch(spec, event, rule, path, payload)
 
         sender.send(to_bus, str(spec), payload or event.get("Detail", "{}"))
 
@@ -161,6 +166,13 @@ class Sender:
         try:
             key = ministack.role_credentials(role, "events", delivery.service)["AWS_ACCESS_KEY_ID"]
             ministack.authorize(key, self.host.region, action, arn)
+        except AccessDenied as error:
+            raise NotDelivered("NO_PERMISSIONS", str(error)) from None
+
+    def require_grant(self, bus: str, event: dict[str, Any]) -> None:
+        """A bus of another account must let the target's role in with this event."""
+        try:
+            buses.require_grant(bus, _delivery.get().target["RoleArn"], event)
         except AccessDenied as error:
             raise NotDelivered("NO_PERMISSIONS", str(error)) from None
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from local import ministack
@@ -15,9 +16,9 @@ from local.sagemaker.service import Service
 from local.workers import Function, Result
 
 
-def install(pool: Pool, url: str, service: Service) -> None:
-    """From now on Python functions run in the pool, and images as what `service` has for them; `url` is where
-    their SDK finds AWS."""
+def install(pool: Pool, url: str, service: Callable[[], Service]) -> None:
+    """From now on Python functions run in the pool, and images as what `service()`, the account's SageMaker,
+    has for them; `url` is where their SDK finds AWS."""
 
     def run(config: dict[str, Any], function: Function, event: Any, request_id: str) -> dict[str, Any]:
         result = pool.invoke(function, event, request_id, ministack.get("trace_id")(config))
@@ -31,7 +32,7 @@ def install(pool: Pool, url: str, service: Service) -> None:
     def execute_image(func: dict, event: Any, request_id: str) -> dict[str, Any]:
         config = func.get("config") or func
         try:
-            return run(config, _image(service, url, config), event, request_id)
+            return run(config, _image(service(), url, config), event, request_id)
         except UnknownImage as error:
             body = {"errorType": "Runtime.InvalidEntrypoint", "errorMessage": str(error)}
             return _answer(Result(body, is_error=True))

@@ -40,5 +40,8 @@ class Host(Protocol):
     def authorize(self, headers: dict[str, str], action: str, resource: str) -> None:
         """Raises AccessDenied where the caller's policies do not allow the action on the resource."""
 
+    def require_grant(self, policy: str, action: str, resource: str) -> None:
+        """Raises AccessDenied unless a resource's own policy allows the caller, who is of another account."""
+
     def environment(self, role_arn: str | None = None) -> dict[str, str]:
         """AWS_* variables of a subprocess: endpoint, region, credentials of the role (root's without one)."""

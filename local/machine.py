@@ -11,7 +11,6 @@ from botocore.config import Config
 from local import ministack
 
 ROOT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-ACCOUNT_KEYS = {key.lower(): value for key, value in ROOT.items()}  # as boto3 takes them
 # No botocore retries: the callers that need them (state machines, SDK users) have their own.
 CLIENT_CONFIG = Config(
     retries={"total_max_attempts": 1}, max_pool_connections=32, connect_timeout=5, read_timeout=300,
@@ -19,18 +18,31 @@ CLIENT_CONFIG = Config(
 )  # fmt: skip
 
 
-class Machine:
-    """Implements local.host.Host."""
+def root_keys(account: str) -> dict[str, str]:
+    """Credentials of an account's root: the account's number is its access key."""
+    return {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": ROOT["AWS_SECRET_ACCESS_KEY"]}
 
-    def __init__(self, url: str, region: str, account: str, time_scale: float) -> None:
-        self.url, self.region, self.account, self.time_scale = url, region, account, time_scale
+
+class Machine:
+    """Implements local.host.Host. account: None for that of whatever request or execution is running."""
+
+    def __init__(self, url: str, region: str, account: str | None, time_scale: float) -> None:
+        self.url, self.region, self._account, self.time_scale = url, region, account, time_scale
         self._session = boto3.Session(region_name=region)
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
+    @property
+    def account(self) -> str:
+        return self._account or ministack.get("account")()
+
+    def of(self, account: str) -> "Machine":
+        """The same machine as one account sees it."""
+        return Machine(self.url, self.region, account, self.time_scale)
+
     def client(self, service: str, credentials: dict[str, str] | None = None) -> Any:
         """A shared boto3 client; with root's credentials unless others are given."""
-        keys = credentials or ROOT
+        keys = credentials or root_keys(self.account)
         with self._lock:
             found = self._clients.get((service, keys["AWS_ACCESS_KEY_ID"]))
             if found is None:
@@ -85,8 +97,13 @@ class Machine:
         with ministack.scope(self.account, self.region):
             ministack.authorize(ministack.get("access_key")(headers), self.region, action, resource, context)
 
+    def require_grant(self, policy: str, action: str, resource: str) -> None:
+        """Raises AccessDenied unless the resource's policy lets in the caller, who is of another account."""
+        with ministack.scope(self.account, self.region):
+            ministack.require_grant(policy, ministack.get("caller")(), action, resource)
+
     def environment(self, role_arn: str | None = None) -> dict[str, str]:
-        credentials = ROOT
+        credentials = root_keys(self.account)
         if role_arn:
             with ministack.scope(self.account, self.region):
                 credentials = ministack.role_credentials(role_arn, "SageMaker", "sagemaker.amazonaws.com")

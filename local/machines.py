@@ -12,6 +12,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +58,9 @@ _task: contextvars.ContextVar[Task] = contextvars.ContextVar("task")
 
 
 class Machines:
-    """The integrations of one account. service: the local SageMaker, asked directly while a job runs."""
+    """The integrations. service(): SageMaker of the execution's account, asked directly while a job runs."""
 
-    def __init__(self, host: Machine, service: Any) -> None:
+    def __init__(self, host: Machine, service: Callable[[], Any]) -> None:
         self.host, self.service = host, service
 
     def call(self, resource: str, arguments: Any) -> Any:
@@ -114,15 +115,15 @@ class Machines:
         where = f"arn:aws:events:{self.host.region}:{self.host.account}:rule/{rule}"
         for permission in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
             self.require(permission, where, "SageMaker.AmazonSageMakerException")
-        task = _task.get()
+        task, service = _task.get(), self.service()
         while True:
-            job = self.service.call(f"Describe{kind}", dict(name))
+            job = service.call(f"Describe{kind}", dict(name))
             status = job[f"{kind}Status"]
             if status in ("Completed", "Failed", "Stopped"):
                 break
             if task.is_over():
                 with contextlib.suppress(SageMakerError):  # it may have ended meanwhile
-                    self.service.call(f"Stop{kind}", dict(name))
+                    service.call(f"Stop{kind}", dict(name))
                 raise failure("States.TaskFailed", f"{name} was stopped with its execution")
             time.sleep(POLL_SECONDS)
         shape = sdk.operation(self.host.client("sagemaker"), f"describe{kind}").output_shape
@@ -157,7 +158,7 @@ def _as_text(arguments: dict[str, Any], member: str) -> dict[str, Any]:
     return arguments | {member: json.dumps(value)} if isinstance(value, dict | list) else arguments
 
 
-def install(host: Machine, service: Any) -> None:
+def install(host: Machine, service: Callable[[], Any]) -> None:
     integrations = Machines(host, service)
     _install_calls(integrations)
     _install_timeouts()

@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     "asgi": ("app", "app", "(scope, receive, send)"),
     "service_handlers": ("app", "SERVICE_HANDLERS", None),
     "known_services": ("core.router", "_KNOWN_AWS_SERVICE_NAMES", None),
+    "account": ("core.responses", "get_account_id", "() -> str"),
     "request_account": ("core.responses", "set_request_account_id", "(access_key_id: str) -> None"),
     "request_region": ("core.responses", "set_request_region", "(region: str | None) -> None"),
     "access_key": ("core.router", "extract_access_key_id", "(headers: dict, query_params=None) -> str"),
@@ -36,6 +37,14 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "ministack.core.iam_evaluator.AuthError | None",
     ),
     "auth_error": ("core.iam_evaluator", "AuthError", None),
+    "caller": ("core.iam_evaluator", "caller_arn", "() -> str"),
+    "evaluation": ("core.iam_evaluator", "EvalContext", None),
+    "evaluate_resource_policy": (
+        "core.iam_evaluator",
+        "evaluate_resource_policy",
+        "(doc: str | dict | None, ctx: ministack.core.iam_evaluator.EvalContext, service: str | None = None, "
+        "named_only: bool = False, direct_only: bool = False) -> ministack.core.iam_evaluator.EvalResult",
+    ),
     "resource_of_request": (
         "core.iam_actions",
         "extract_resource_arn",
@@ -138,6 +147,7 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "(spec, event, rule, event_path, target_input_payload=None)",
     ),
     "buses": ("services.eventbridge", "_event_buses", None),
+    "bus_policies": ("services.eventbridge", "_event_bus_policies", None),
     "cron_fields": ("services.eventbridge", "_parse_cron_fields", "(expr: str)"),
     "cron_next": (
         "services.eventbridge",
@@ -302,6 +312,27 @@ def authorize(access_key: str, region: str, action: str, resource: str, context:
         f"User: {denied.principal_arn} is not authorized to perform: {action} on resource: {resource} "
         f"{kind} the {action} action"
     )
+
+
+def require_grant(
+    policy: str | dict | None, principal: str, action: str, resource: str, context: dict | None = None
+) -> None:
+    """Raises AccessDenied unless a resource's policy allows the action to a principal of another account,
+    whom nothing allows but that policy. context: the request's condition keys, in lower case."""
+    about = get("evaluation")(
+        principal_arn=principal,
+        principal_type="AssumedRole" if ":assumed-role/" in principal else "Root",
+        principal_account=principal.split(":")[4],
+        action=action,
+        resource_arn=resource,
+        region=resource.split(":")[3],
+        service_context=context or {},
+    )
+    if get("evaluate_resource_policy")(policy, about).decision != "Allow":
+        raise AccessDenied(
+            f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
+            f"because no resource-based policy allows the {action} action"
+        )
 
 
 def role_credentials(role_arn: str, session: str, service: str | None = None) -> dict[str, str]:

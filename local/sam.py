@@ -5,12 +5,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import boto3
-
-from local.machine import ACCOUNT_KEYS, ROOT
 
 ROOT_DIR = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
@@ -23,15 +22,21 @@ class StackError(Exception):
 
 
 def deploy_template(
-    url: str, project: Path = ROOT_DIR, progress: Progress = lambda _: None
+    url: str, project: Path, progress: Progress, keys: dict[str, str], parameters: dict[str, str]
 ) -> dict[str, str]:
-    """sam build (unless nothing changed) and sam deploy; the stack's outputs."""
+    """sam build (unless nothing changed) and sam deploy, with parameters beside those of samconfig.toml; the
+    stack's outputs. keys: whose account."""
     build(project, progress)
     progress("sam deploy")
     command = ["deploy", "--config-env", "local"]
     command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
-    _sam(command, project, ROOT | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION})
-    cloudformation = boto3.client("cloudformation", endpoint_url=url, region_name=REGION, **ACCOUNT_KEYS)
+    if parameters:  # the command line's replace those of the file
+        given = tomllib.loads((project / "samconfig.toml").read_text())["local"]["deploy"]["parameters"]
+        overrides = given["parameter_overrides"].split()
+        command += ["--parameter-overrides", *overrides, *(f"{k}={v}" for k, v in parameters.items())]
+    _sam(command, project, keys | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION})
+    own = {key.lower(): value for key, value in keys.items()}
+    cloudformation = boto3.client("cloudformation", endpoint_url=url, region_name=REGION, **own)
     stacks = cloudformation.describe_stacks()["Stacks"]
     ours = next(s for s in stacks if not s["StackName"].startswith("aws-sam-cli"))
     return {output["OutputKey"]: output["OutputValue"] for output in ours.get("Outputs", [])}

@@ -5,6 +5,7 @@ in order, over all schedules, each with its own scheduled time; events that they
 schedule fires with a precision of a minute; here at once.
 """
 
+import functools
 import heapq
 import json
 import logging
@@ -107,12 +108,15 @@ class Scheduler:
         token = delivery._delivery.set(going)
         payload = _substitute(target.get("Input") or "{}", schedule, moment)
         log.info("%s fires for %s", schedule["Name"], _iso(moment))
+        account = schedule["Arn"].split(":")[4]
         try:
-            self.sender.send(lambda arn, text: self._call(target, arn, text, moment), target["Arn"], payload)
+            with ministack.scope(account, self.host.region):
+                call = functools.partial(self._call, target, moment=moment)
+                self.sender.send(call, target["Arn"], payload)
         finally:
             delivery._delivery.reset(token)
 
-    def _call(self, target: dict[str, Any], arn: str, payload: str, moment: float) -> None:
+    def _call(self, target: dict[str, Any], arn: str, payload: str, *, moment: float) -> None:
         try:
             credentials = ministack.role_credentials(
                 target["RoleArn"], "scheduler", "scheduler.amazonaws.com"

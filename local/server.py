@@ -21,6 +21,7 @@ from hypercorn.config import Config
 from local import (
     alarms,
     autoscaling,
+    buses,
     clock,
     delivery,
     executor,
@@ -32,10 +33,10 @@ from local import (
     schedules,
     storage,
 )  # fmt: skip
+from local.accounts import Accounts
 from local.lambdas import Pool
 from local.machine import Machine
 from local.sagemaker.runtime import handle_invoke
-from local.sagemaker.service import Service
 
 Asgi = Callable[[dict, Callable[[], Awaitable[dict]], Callable[[dict], Awaitable[None]]], Awaitable[None]]
 CLOCK_PATH = "/_evergreen/clock"
@@ -46,32 +47,33 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     """The ASGI application with everything installed, and the function that ends every subprocess."""
     ministack.check()
     url = f"http://127.0.0.1:{port}"
-    account = os.environ["MINISTACK_ACCOUNT_ID"]
-    host = Machine(url, os.environ["MINISTACK_REGION"], account, float(os.environ["TIME_SCALE"]))
+    host = Machine(url, os.environ["MINISTACK_REGION"], None, float(os.environ["TIME_SCALE"]))
     pool = Pool(root / "lambda")
-    service = Service(host, root / "sagemaker")
-    executor.install(pool, url, service)
+    accounts = Accounts(host, root / "sagemaker")
+    executor.install(pool, url, accounts.service)
     permissions.install()
-    machines.install(host, service)
+    machines.install(host, accounts.service)
     machinelogs.install()
+    buses.install()
     delivery.install(host)
     schedules.install(host)
     alarms.install(host)
     httpapi.install()
-    storage.install(host.region, account)
-    autoscaling.install(host, service)
-    ministack.add_service("sagemaker", _sagemaker(service))
-    clock.before_move(service.flush_capture)
+    storage.install(host)
+    autoscaling.install(accounts)
+    ministack.add_service("sagemaker", _sagemaker(accounts))
+    clock.before_move(accounts.flush_capture)
 
     def close() -> None:
         pool.close()
-        service.close()
+        accounts.close()
 
     return _with_clock(ministack.get("asgi")), close
 
 
-def _sagemaker(service: Service) -> Callable[..., Awaitable[tuple]]:
+def _sagemaker(accounts: Accounts) -> Callable[..., Awaitable[tuple]]:
     async def handle(method: str, path: str, headers: dict, body: bytes, query: dict) -> tuple:
+        service = accounts.service()
         if path.startswith("/endpoints/"):
             return await handle_invoke(service, method, path, headers, body, query)
         status, answered, answer = await service.handle_request(method, path, headers, body, query)

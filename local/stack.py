@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.machine import ACCOUNT_KEYS, CLIENT_CONFIG, ROOT
+from local.machine import CLIENT_CONFIG, ROOT, root_keys
 from local.sam import REGION, ROOT_DIR, Progress, StackError, deploy_template
 
 STATE_DIR = ROOT_DIR / ".cache" / "local"
@@ -74,8 +74,20 @@ class Stack:
     url: str
     process: subprocess.Popen
     log: Path
+    account: str = ACCOUNT
     outputs: dict[str, str] = field(default_factory=dict)
     _clients: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, account: str) -> "Stack":
+        """The same server as another account sees it; nothing is deployed there yet."""
+        return replace(self, account=account, outputs={}, _clients={})
+
+    def deploy(
+        self, project: Path = ROOT_DIR, progress: Progress = lambda _: None, **parameters: str
+    ) -> dict[str, str]:
+        """The template into this account, with the parameters; its outputs."""
+        self.outputs = deploy_template(self.url, project, progress, root_keys(self.account), parameters)
+        return self.outputs
 
     @property
     def clock(self) -> Clock:
@@ -90,7 +102,11 @@ class Stack:
         """A shared boto3 client with the account's root credentials."""
         if service not in self._clients:
             self._clients[service] = boto3.Session(region_name=REGION).client(
-                service, endpoint_url=self.url, config=CLIENT_CONFIG, **ACCOUNT_KEYS
+                service,
+                endpoint_url=self.url,
+                config=CLIENT_CONFIG,
+                aws_access_key_id=self.account,
+                aws_secret_access_key=ROOT["AWS_SECRET_ACCESS_KEY"],
             )
         return self._clients[service]
 
@@ -102,7 +118,7 @@ class Stack:
         request = AWSRequest(
             method, self.api_url + path, {"Content-Type": "application/json", **(headers or {})}, data
         )
-        keys = Credentials(ROOT["AWS_ACCESS_KEY_ID"], ROOT["AWS_SECRET_ACCESS_KEY"])
+        keys = Credentials(*root_keys(self.account).values())
         SigV4Auth(keys, "execute-api", REGION).add_auth(request)
         sent = urllib.request.Request(request.url, data, dict(request.headers.items()), method=method)
         try:
@@ -139,7 +155,7 @@ def running(
     stack = start(port=port, time_scale=time_scale, directory=directory, progress=progress)
     try:
         if deploy:
-            stack.outputs = deploy_template(stack.url, project, progress)
+            stack.deploy(project, progress)
         yield stack
     finally:
         stack.stop()

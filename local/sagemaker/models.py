@@ -80,7 +80,7 @@ def _resolved(service: Service, container: Record) -> Record:
     package_name = container.get("ModelPackageName")
     if not package_name:
         return container
-    package = service.call("DescribeModelPackage", {"ModelPackageName": package_name})
+    package = service.owner(package_name).call("DescribeModelPackage", {"ModelPackageName": package_name})
     specified = package.get("InferenceSpecification", {}).get("Containers")
     if not specified:
         raise invalid(f"Model package {package['ModelPackageArn']} has no inference specification.")

@@ -1,5 +1,6 @@
 """The model registry: groups, versioned packages, their approval, and the tags of every resource."""
 
+import json
 from typing import TYPE_CHECKING
 
 from .errors import SageMakerError, invalid
@@ -60,6 +61,33 @@ def delete_model_package_group(service: "Service", params: Record) -> None:
                 f"{group['ModelPackageGroupArn']}",
             )
         store.delete("ModelPackageGroup", group["ModelPackageGroupName"])
+
+
+@operation
+def put_model_package_group_policy(service: "Service", params: Record) -> Record:
+    """Who of other accounts may do what with the group and its packages."""
+    try:
+        policy = json.loads(params["ResourcePolicy"])
+    except ValueError as error:
+        raise invalid(f"The resource policy is not JSON: {error}") from error
+    if not isinstance(policy, dict) or not policy.get("Statement"):
+        raise invalid("The resource policy has no statement.")
+    return service.store.update(
+        "ModelPackageGroup", params["ModelPackageGroupName"], _policy=params["ResourcePolicy"]
+    )
+
+
+@operation
+def get_model_package_group_policy(service: "Service", params: Record) -> Record:
+    policy = service.package_policy(params["ModelPackageGroupName"])
+    if not policy:
+        raise SageMakerError("ResourceNotFound", "Requested resource not found.")
+    return {"ResourcePolicy": policy}
+
+
+@operation
+def delete_model_package_group_policy(service: "Service", params: Record) -> None:
+    service.store.update("ModelPackageGroup", params["ModelPackageGroupName"], _policy="")
 
 
 def _packages(service: "Service", group: str) -> list[Record]:

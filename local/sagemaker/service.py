@@ -23,7 +23,7 @@ from .errors import SageMakerError, invalid
 from .logs import Logs
 from .processes import Processes
 from .shapes import parse_request, project, service_model, to_json
-from .store import KINDS, Record, Store, page
+from .store import KINDS, Record, Store, account_of, page
 
 __all__ = ["SageMakerError", "Service", "invalid", "operation"]
 
@@ -51,12 +51,14 @@ def operation(function: Operation) -> Operation:
 class Service:
     """One account's SageMaker in one region. Thread safe; `close` ends every subprocess.
 
-    host: the machine around it. root: a folder for the jobs' and containers' files. `images` may be added to:
-    a repository's name and the command that stands for it.
+    host: the machine around it. root: a folder for the jobs' and containers' files. peer: another account's
+    SageMaker by the account's number. `images` may be added to: a repository's name and the command that
+    stands for it.
     """
 
-    def __init__(self, host: Host, root: Path) -> None:
+    def __init__(self, host: Host, root: Path, peer: Callable[[str], "Service"] | None = None) -> None:
         self.host = host
+        self._peer = peer
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.store = Store(host.region, host.account)
@@ -114,7 +116,8 @@ class Service:
                 raise SageMakerError("UnknownOperationException", f"No operation {name!r}.")
             params = _read_json(body)
             self.authorize(headers, name, params)
-            return 200, answered, to_json(self.call(name, params))
+            owner = self.owner(resource_arns(self.store, name, params)[0])
+            return 200, answered, to_json(owner.call(name, params))
         except SageMakerError as error:
             failed = {"__type": error.code, "message": error.message}
             return error.status, answered | {"x-amzn-ErrorType": error.code}, to_json(failed)
@@ -131,11 +134,26 @@ class Service:
         wanted += [("iam:PassRole", role) for role in roles if role]
         if params.get("Tags"):
             wanted.append(("sagemaker:AddTags", resources[0]))
-        for action, resource in wanted:
-            try:
+        packages = (each.get("ModelPackageName") for each in _served(name, params))
+        shared = (arn for arn in packages if isinstance(arn, str) and self.owner(arn) is not self)
+        wanted += [(f"sagemaker:{name}", arn) for arn in shared]
+        try:
+            for action, resource in wanted:
                 self.host.authorize(headers, action, resource)
-            except AccessDenied as error:
-                raise SageMakerError("AccessDeniedException", str(error)) from error
+                if action.startswith("sagemaker:") and (owner := self.owner(resource)) is not self:
+                    self.host.require_grant(owner.package_policy(resource), action, resource)
+        except AccessDenied as error:
+            raise SageMakerError("AccessDeniedException", str(error)) from error
+
+    def owner(self, arn: str) -> "Service":
+        """The SageMaker of the account in an ARN; this one for whatever names no other account."""
+        account = account_of(arn)
+        return self if account in ("", self.host.account) or self._peer is None else self._peer(account)
+
+    def package_policy(self, arn: str) -> str:
+        """The resource policy of a package group, or of the group of a package; empty without one."""
+        group = self.store.find("ModelPackageGroup", self.store.name(arn).partition("/")[0])
+        return (group or {}).get("_policy", "")
 
     def flush_capture(self) -> None:
         """Write out what endpoints have captured and not yet delivered."""
@@ -156,16 +174,22 @@ def resource_arns(store: Store, name: str, params: Record) -> list[str]:
     """The resources that IAM statements must name for this call; `*` where AWS has none (List*)."""
     if "ResourceArn" in params:
         return [params["ResourceArn"]]
-    noun = max((noun for noun in KINDS if name.endswith(noun)), key=len, default=None)
+    acted_on = name.removesuffix("Policy")  # of a package group
+    noun = max((noun for noun in KINDS if acted_on.endswith(noun)), key=len, default=None)
     if name == "CreateModelPackage" and isinstance(params.get("ModelPackageGroupName"), str):
-        return [store.arn("ModelPackage", f"{store.name(params['ModelPackageGroupName'])}/*")]
+        return [f"{store.arn('ModelPackage', params['ModelPackageGroupName'])}/*"]
     nouns = [noun] if noun else []
     if name in ("CreateEndpoint", "UpdateEndpoint"):
         nouns.append("EndpointConfig")
     targets = [(noun, params.get(f"{noun}Name") or params.get(f"{noun}Arn")) for noun in nouns]
-    return [store.arn(noun, store.name(target)) for noun, target in targets if isinstance(target, str)] or [
-        "*"
-    ]
+    return [store.arn(noun, target) for noun, target in targets if isinstance(target, str)] or ["*"]
+
+
+def _served(name: str, params: Record) -> list[Record]:
+    """The containers of a CreateModel, which nothing has checked yet."""
+    listed = params.get("Containers")
+    containers = [*(listed if isinstance(listed, list) else []), params.get("PrimaryContainer")]
+    return [each for each in containers if isinstance(each, dict)] if name == "CreateModel" else []
 
 
 def _read_json(body: bytes) -> Record:

@@ -8,6 +8,7 @@ is private to the module that wrote it.
 import base64
 import copy
 import json
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def account_of(name_or_arn: str) -> str:
+    """The account in an ARN of SageMaker's; empty for a name."""
+    found = re.match(r"arn:[^:]+:sagemaker:[^:]+:(\d{12}):", name_or_arn)
+    return found[1] if found else ""
+
+
 class Store:
     """Records by kind and name. Each method is atomic; hold `lock` around several that belong together."""
 
@@ -110,8 +117,10 @@ class Store:
         self._account = account
         self._tables: dict[str, dict[str, Record]] = {noun: {} for noun in KINDS}
 
-    def arn(self, noun: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{self._region}:{self._account}:{KINDS[noun].arn}/{name}"
+    def arn(self, noun: str, name_or_arn: str) -> str:
+        """Of this account, unless an ARN names another."""
+        account = account_of(name_or_arn) or self._account
+        return f"arn:aws:sagemaker:{self._region}:{account}:{KINDS[noun].arn}/{self.name(name_or_arn)}"
 
     @staticmethod
     def name(name_or_arn: str) -> str:

@@ -17,6 +17,8 @@ class FakeHost:
 class FakeService:
     """An endpoint `e` with one variant."""
 
+    host = FakeHost()
+
     def __init__(self) -> None:
         self.count = 2
 
@@ -30,7 +32,7 @@ class FakeService:
 
 @pytest.fixture
 def scaling() -> AutoScaling:
-    return AutoScaling(FakeHost(), FakeService())
+    return AutoScaling(FakeService())
 
 
 def track(scaling: AutoScaling, monkeypatch: pytest.MonkeyPatch, invocations: float, **more: Any) -> int:
