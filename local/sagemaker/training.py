@@ -175,7 +175,8 @@ def _upload_data(s3: Any, record: Record, host: Host) -> None:
 
 
 class Metrics:
-    """The job's MetricDefinitions at work on its log: the last value of each is final."""
+    """The job's MetricDefinitions at work on its log: the last value of each is final. All are kept as the
+    record's own `_series`, by which a tuning job stops early."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -192,6 +193,7 @@ class Metrics:
         service, record = self._job.service, self._job.record
         service.host.put_metric(LOG_GROUP, name, value, "None", {"TrainingJobName": self._job.name})
         with service.store.lock:
+            record.setdefault("_series", {}).setdefault(name, []).append(value)
             final = record.setdefault("FinalMetricDataList", [])
             final[:] = [item for item in final if item["MetricName"] != name]
             final.append({"MetricName": name, "Value": value, "Timestamp": now()})

@@ -1,18 +1,19 @@
 """Hyperparameter tuning: training jobs over a space of values, the best by a metric of their logs.
 
-Strategies `Random` and `Grid` are as on AWS. `Bayesian` and `Hyperband` draw at random too: they choose other
-values than AWS would, and never stop a training job early.
+`search` chooses the values. With TrainingJobEarlyStoppingType `Auto` a training job is stopped if its metric
+is worse than the median of the running averages of those before it up to the same epoch ("Stop Training Jobs
+Early" in SageMaker's guide; an epoch is a value in the log).
 """
 
-import itertools
 import math
-import random
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import suppress
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from .errors import invalid
+from . import search
+from .errors import SageMakerError, invalid
 from .jobs import ENDED, Job, JobFailed, JobStopped, Runner
 from .service import operation
 from .store import Record
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .service import Service
 
 _NOUN = "HyperParameterTuningJob"
+MOST_JOBS, MOST_RANGES = 750, 30  # "Resource Limits for Automatic Model Tuning"
 _TRAINING = (
     "AlgorithmSpecification",
     "RoleArn",
@@ -30,6 +32,7 @@ _TRAINING = (
     "ResourceConfig",
     "StoppingCondition",
     "EnableNetworkIsolation",
+    "EnableInterContainerTrafficEncryption",
     "EnableManagedSpotTraining",
     "CheckpointConfig",
     "RetryStrategy",
@@ -76,7 +79,10 @@ def _check(params: Record) -> None:
             f'The objective metric name you specified, "{objective["MetricName"]}", isn\'t defined in the '
             "metric definitions."
         )
+    if config["Strategy"] == "Hyperband" or "WarmStartConfig" in params:
+        raise invalid("The local SageMaker tunes by Bayesian, Random and Grid, and always from the start.")
     ranges = config.get("ParameterRanges", {})
+    _check_names(ranges, definition.get("StaticHyperParameters", {}))
     numeric = ranges.get("IntegerParameterRanges", []) + ranges.get("ContinuousParameterRanges", [])
     for item in numeric:
         if float(item["MinValue"]) > float(item["MaxValue"]):
@@ -86,22 +92,39 @@ def _check(params: Record) -> None:
             raise invalid("Grid search supports categorical parameter ranges only.")
     elif "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]:
         raise invalid("MaxNumberOfTrainingJobs is needed unless the strategy is Grid.")
+    limits = config["ResourceLimits"]
+    most = limits.get("MaxNumberOfTrainingJobs", MOST_JOBS)
+    if most > MOST_JOBS or limits["MaxParallelTrainingJobs"] > most:
+        raise invalid(
+            f"MaxParallelTrainingJobs ({limits['MaxParallelTrainingJobs']}) must not be more than "
+            f"MaxNumberOfTrainingJobs ({most}), and that not more than {MOST_JOBS}."
+        )
+
+
+def _check_names(ranges: Record, static: dict[str, str]) -> None:
+    names = [item["Name"] for part in ranges.values() for item in part]
+    twice = sorted({name for name in names if names.count(name) > 1 or name in static})
+    if twice:
+        raise invalid(f"Hyperparameters are given more than once: {', '.join(twice)}.")
+    if len(names) > MOST_RANGES:
+        raise invalid(f"{len(names)} hyperparameters to search are more than {MOST_RANGES}.")
 
 
 def _tune(job: Job) -> None:
     config = _config(job.record)
     limits = config["ResourceLimits"]
     job.begin("Tuning", "", limit=limits.get("MaxRuntimeInSeconds"))
-    values = itertools.islice(_candidates(job.record), limits.get("MaxNumberOfTrainingJobs"))
+    chosen = search.of(config)
     try:
-        for number, drawn in enumerate(values, start=1):
+        for number in range(1, limits.get("MaxNumberOfTrainingJobs", MOST_JOBS) + 1):
             while len(_running(job)) >= limits["MaxParallelTrainingJobs"]:
-                _pause(job)
-            if _is_good_enough(job, config):
+                _pause(job, config)
+            drawn = None if _is_good_enough(job, config) else chosen.next(_trials(job))
+            if drawn is None:
                 break
             _launch(job, number, drawn)
         while _running(job):
-            _pause(job)
+            _pause(job, config)
     except JobStopped:
         _stop_children(job)
         raise
@@ -114,46 +137,30 @@ def _tune(job: Job) -> None:
     job.end("Completed", "Completed", "")
 
 
-def _candidates(record: Record) -> Iterator[dict[str, str]]:
-    """Values for training jobs, as the strings that hyperparameters are."""
-    config = _config(record)
-    ranges = config.get("ParameterRanges", {})
-    fixed = {item["Name"]: item["ValueHint"] for item in ranges.get("AutoParameters", [])}
-    categorical = {item["Name"]: item["Values"] for item in ranges.get("CategoricalParameterRanges", [])}
-    if config["Strategy"] == "Grid":
-        for values in itertools.product(*categorical.values()):
-            yield fixed | dict(zip(categorical, values, strict=True))
-        return
-    source = random.Random(config.get("RandomSeed"))
-    while True:
-        drawn = {name: source.choice(values) for name, values in categorical.items()}
-        for item in ranges.get("ContinuousParameterRanges", []):
-            low, high = float(item["MinValue"]), float(item["MaxValue"])
-            drawn[item["Name"]] = repr(_draw(source, low, high, item.get("ScalingType")))
-        for item in ranges.get("IntegerParameterRanges", []):
-            low, high = int(item["MinValue"]), int(item["MaxValue"])
-            # Each integer stands for the interval around it, so that the ends are as likely as the rest.
-            value = round(_draw(source, low - 0.499, high + 0.499, item.get("ScalingType")))
-            drawn[item["Name"]] = str(value)
-        yield fixed | drawn
-
-
-def _draw(source: random.Random, low: float, high: float, scaling: str | None) -> float:
-    if scaling == "Logarithmic":
-        return min(high, max(low, math.exp(source.uniform(math.log(low), math.log(high)))))
-    if scaling == "ReverseLogarithmic":
-        return 1 - math.exp(source.uniform(math.log(1 - high), math.log(1 - low)))
-    return source.uniform(low, high)
+def _trials(job: Job) -> list[search.Trial]:
+    """What has been tried and what came of it; a training job that failed teaches nothing."""
+    return [
+        search.Trial(
+            row["TunedHyperParameters"],
+            row["FinalObjectiveMetricValue"] if row["ObjectiveStatus"] == "Succeeded" else None,
+        )
+        for row in _children(job.service, job.record[f"{_NOUN}Arn"])
+        if row["ObjectiveStatus"] != "Failed"
+    ]
 
 
 def _launch(job: Job, number: int, drawn: dict[str, str]) -> None:
     definition = job.record["TrainingJobDefinition"]
     objective = _config(job.record)["HyperParameterTuningJobObjective"]
     name = f"{job.name}-{number:03}-{uuid.uuid4().hex[:8]}"
-    static = definition.get("StaticHyperParameters", {})
+    ranges = _config(job.record).get("ParameterRanges", {})
+    static = {item["Name"]: item["ValueHint"] for item in ranges.get("AutoParameters", [])}
+    static |= definition.get("StaticHyperParameters", {})
+    tags = job.service.store.tags.get(job.record[f"{_NOUN}Arn"], {})
     request = {key: definition[key] for key in _TRAINING if key in definition} | {
         "TrainingJobName": name,
         "HyperParameters": static | drawn | {"_tuning_objective_metric": objective["MetricName"]},
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
     job.service.call("CreateTrainingJob", request)
     job.service.store.update(
@@ -176,10 +183,36 @@ def _running(job: Job) -> list[Record]:
     return [row for row in children if row["TrainingJobStatus"] not in ENDED]
 
 
-def _pause(job: Job) -> None:
+def _pause(job: Job, config: Record) -> None:
     job.check()
     job.stopping.wait(0.05)
     _count(job)
+    if config.get("TrainingJobEarlyStoppingType") == "Auto":
+        for name in _hopeless(job, config["HyperParameterTuningJobObjective"]):
+            with suppress(SageMakerError):  # it has ended meanwhile
+                job.service.part(Runner).stop("TrainingJob", name)
+
+
+def _hopeless(job: Job, objective: Record) -> list[str]:
+    """The training jobs in progress that the median rule stops."""
+    with job.service.store.lock:
+        series = [
+            (row["TrainingJobName"], row["TrainingJobStatus"], list(found))
+            for row in _children(job.service, job.record[f"{_NOUN}Arn"])
+            if (found := row.get("_series", {}).get(objective["MetricName"]))
+        ]
+    before = [values for _, status, values in series if status == "Completed"]
+    sign = 1 if objective["Type"] == "Maximize" else -1
+    return [
+        name
+        for name, status, values in series
+        if status == "InProgress" and before and sign * values[-1] < sign * _usual(before, len(values))
+    ]
+
+
+def _usual(before: list[list[float]], epoch: int) -> float:
+    """The median of the running averages up to an epoch, which counts from 1."""
+    return median(fmean(values[:epoch]) for values in before)
 
 
 def _stop_children(job: Job) -> None:
@@ -191,7 +224,7 @@ def _stop_children(job: Job) -> None:
 
 
 def _count(job: Job) -> None:
-    """Bring the counters, the objective of each training job and the best one up to date."""
+    """Bring the counters, the objective of each training job and the best that completed up to date."""
     objective = _config(job.record)["HyperParameterTuningJobObjective"]
     store = job.service.store
     with store.lock:
@@ -199,7 +232,8 @@ def _count(job: Job) -> None:
         for row in children:
             _judge(row, objective)
         fields = _counters(children)
-        succeeded = [row for row in children if row["ObjectiveStatus"] == "Succeeded"]
+        ended = [row for row in children if row["TrainingJobStatus"] == "Completed"]
+        succeeded = [row for row in ended if row["ObjectiveStatus"] == "Succeeded"]
         if succeeded:
             pick = max if objective["Type"] == "Maximize" else min
             fields["BestTrainingJob"] = pick(succeeded, key=lambda row: row["FinalObjectiveMetricValue"])
@@ -211,7 +245,7 @@ def _judge(row: Record, objective: Record) -> None:
         return
     finals = {item["MetricName"]: item["Value"] for item in row.get("FinalMetricDataList", [])}
     value = finals.get(objective["MetricName"])
-    if row["TrainingJobStatus"] != "Completed" or value is None:
+    if row["TrainingJobStatus"] == "Failed" or value is None:
         row["ObjectiveStatus"] = "Failed"
         return
     row["ObjectiveStatus"] = "Succeeded"

@@ -89,6 +89,54 @@ def test_a_random_search_draws_from_the_ranges_and_repeats_with_its_seed(service
     assert all(row["depth"] in "45" and 0.001 <= float(row["rate"]) <= 0.1 for row in first)
 
 
+EPOCHS = """
+rate = float(json.loads((base / 'input/config/hyperparameters.json').read_text())['rate'])
+for epoch in range(1, 6):
+    print(f'score={rate * epoch};', flush=True)
+    time.sleep(0.3 if rate < 1 else 0)
+"""
+
+
+def test_a_training_job_that_lags_behind_is_stopped_early(service, script):
+    script(EPOCHS)
+    ranges = {"CategoricalParameterRanges": [{"Name": "rate", "Values": ["2", "0.1"]}]}
+    early = {"ParameterRanges": ranges, "TrainingJobEarlyStoppingType": "Auto"}
+    answer = run(service, "HyperParameterTuningJob", tuning("Grid", parallel=1, **early))
+    assert answer["HyperParameterTuningJobStatus"] == "Completed", answer
+    counters = answer["TrainingJobStatusCounters"]
+    assert (counters["Completed"], counters["Stopped"]) == (1, 1)
+    assert answer["BestTrainingJob"]["TunedHyperParameters"] == {"rate": "2"}
+    rows = service.call(
+        "ListTrainingJobsForHyperParameterTuningJob",
+        {"HyperParameterTuningJobName": "tune-1", "StatusEquals": "Stopped"},
+    )["TrainingJobSummaries"]
+    assert [row["TunedHyperParameters"] for row in rows] == [{"rate": "0.1"}]
+    # It was worse at once: 0.1 against 2.0 at the first epoch.
+    assert rows[0]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] < 0.5
+
+
+def test_without_early_stopping_each_training_job_runs_to_its_end(service, script):
+    script(EPOCHS)
+    ranges = {"CategoricalParameterRanges": [{"Name": "rate", "Values": ["2", "0.1"]}]}
+    answer = run(service, "HyperParameterTuningJob", tuning("Grid", parallel=1, ParameterRanges=ranges))
+    assert answer["TrainingJobStatusCounters"]["Completed"] == 2
+
+
+def test_a_bayesian_search_learns_from_its_training_jobs(service, script):
+    script(
+        "rate = float(json.loads((base / 'input/config/hyperparameters.json').read_text())['rate'])\n"
+        "print(f'score={1 - (rate - 0.7) ** 2};')"
+    )
+    ranges = {"ContinuousParameterRanges": [{"Name": "rate", "MinValue": "0", "MaxValue": "1"}]}
+    limits = {"MaxNumberOfTrainingJobs": 8, "MaxParallelTrainingJobs": 1}
+    params = tuning("Bayesian", ParameterRanges=ranges, ResourceLimits=limits)
+    answer = run(service, "HyperParameterTuningJob", params | {"Tags": [{"Key": "run", "Value": "r1"}]})
+    best = answer["BestTrainingJob"]
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] > 0.999
+    tags = service.call("ListTags", {"ResourceArn": best["TrainingJobArn"]})["Tags"]
+    assert tags == [{"Key": "run", "Value": "r1"}], "those of the tuning job"
+
+
 def test_a_tuning_job_fails_if_all_its_training_jobs_do(service, script):
     script("sys.exit(1)")
     answer = run(service, "HyperParameterTuningJob", tuning("Grid", ParameterRanges=GRID))
@@ -121,8 +169,14 @@ def test_a_stopped_tuning_job_stops_its_training_jobs(service, script):
             "categorical",
         ),
         ({"ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "MaxNumberOfTrainingJobs"),
+        (
+            {"ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 3}},
+            "MaxParallelTrainingJobs (3)",
+        ),
+        ({"ParameterRanges": {"CategoricalParameterRanges": [{"Name": "fixed", "Values": ["1"]}]}}, "fixed"),
+        ({"Strategy": "Hyperband"}, "Bayesian, Random and Grid"),
     ],
-    ids=["objective", "grid", "limit"],
+    ids=["objective", "grid", "limit", "parallel", "twice", "hyperband"],
 )
 def test_a_tuning_request_is_checked(service, change, words):
     code, message = refused(service, "CreateHyperParameterTuningJob", tuning(**change))
