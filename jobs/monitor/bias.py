@@ -136,7 +136,7 @@ def tallies(
 
 def reference(baseline: Sequence[Tally]) -> dict[str, dict[str, dict[str, Any]]]:
     """The baseline's own figures: group -> metric -> {value, low, high, rows}."""
-    return {group: figures for tally in baseline for group, figures in _figures(tally).items()}
+    return {group: found for tally in baseline for group, found in of_groups(tally, resampled(tally)).items()}
 
 
 def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settings) -> Comparison:
@@ -146,13 +146,13 @@ def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settin
     pairs = [(tally, known[tally.layout]) for tally in window if tally.layout in known]
     null = Null([before for _, before in pairs], [now for now, _ in pairs], settings.metrics)
     for index, (now, before) in enumerate(pairs):
-        figures, past = _figures(now), _values(before)
+        measured, past = of_groups(now, resampled(now)), _values(before)
         for position, group in enumerate(now.layout.facet.groups):
             rows = min(_smaller(now, position), _smaller(before, position))
             if rows < settings.min_rows:
                 result.skipped.append(_too_few(group, now, before, position, settings.min_rows))
                 continue
-            result.figures[group] = _against(figures[group], past[group])
+            result.figures[group] = _against(measured[group], past[group])
             null.add(index, position, result.figures[group])
     threshold = null.threshold(settings.false_alarms)
     result.calibration = {**null.summary(), "threshold": threshold, "false_alarm_rate": settings.false_alarms}
@@ -162,10 +162,26 @@ def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settin
     return result
 
 
-def _figures(tally: Tally) -> dict[str, dict[str, dict[str, Any]]]:
-    """group -> metric -> {value, low, high, rows}; metrics without enough support are left out."""
-    replicates = measure(*_totals(*_replicates(tally)))
-    intervals = {name: _interval(drawn) for name, (drawn, _) in replicates.items()}
+def resampled(tally: Tally) -> dict[str, np.ndarray]:
+    """metric -> (replicates, groups): whole days drawn with replacement where there are MIN_DAYS, as rows of
+    a day are not independent; else rows (each count a Poisson draw)."""
+    generator = np.random.default_rng(0)
+    days = len(tally.days)
+    if days >= MIN_DAYS:
+        weights = generator.multinomial(days, np.full(days, 1 / days), size=REPLICATES).astype(float)
+        drawn = [np.tensordot(weights, part, 1) for part in (tally.counts, tally.classes)]
+    else:
+        drawn = [
+            generator.poisson(part.sum(0), size=(REPLICATES, *part.shape[1:])).astype(float)
+            for part in (tally.counts, tally.classes)
+        ]
+    return {name: found for name, (found, _) in measure(*_totals(*drawn)).items()}
+
+
+def of_groups(tally: Tally, drawn: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, Any]]]:
+    """group -> metric -> {value, low, high, rows}; metrics without enough support are left out. `drawn`: as
+    `resampled` gives it."""
+    intervals = {name: _interval(replicates) for name, replicates in drawn.items()}
     rows = tally.counts.sum((0, 2, 3, 4))
     return {
         group: {
@@ -206,20 +222,6 @@ def _interval(drawn: np.ndarray) -> np.ndarray:
 
 def _totals(counts: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return counts, classes if classes.shape[-1] else None
-
-
-def _replicates(tally: Tally) -> tuple[np.ndarray, np.ndarray]:
-    """(replicates, ...) of counts and classes: whole days drawn with replacement where there are MIN_DAYS, as
-    rows of a day are not independent; else rows (each count a Poisson draw)."""
-    generator = np.random.default_rng(0)
-    days = len(tally.days)
-    if days >= MIN_DAYS:
-        drawn = generator.multinomial(days, np.full(days, 1 / days), size=REPLICATES).astype(float)
-        return np.tensordot(drawn, tally.counts, 1), np.tensordot(drawn, tally.classes, 1)
-    return tuple(
-        generator.poisson(part.sum(0), size=(REPLICATES, *part.shape[1:])).astype(float)
-        for part in (tally.counts, tally.classes)
-    )
 
 
 def _against(now: dict[str, Any], before: dict[str, float]) -> dict[str, dict[str, Any]]:

@@ -168,6 +168,18 @@ def measure(
     return found
 
 
+def pooled_error(counts: np.ndarray, name: str) -> np.ndarray:
+    """(..., groups): the standard error of metric `name`, a difference of two shares, where there is none:
+    sqrt(p (1 - p) (1 / n_d + 1 / n_a)) with both groups' share p, as in the score test of two proportions.
+    `counts` as `measure` takes them. Raises KeyError for a metric that is no such difference."""
+    whole = counts.sum(-3)
+    d, a = Group.of(whole), Group.of(whole.sum(-3, keepdims=True) - whole)
+    ratio, _ = _DIFFERENCES[name]
+    ours, theirs = ratio(d), ratio(a)
+    share = _ratio(ours[0] + theirs[0], ours[1] + theirs[1])
+    return np.sqrt(share * (1 - share) * (_ratio(1.0, ours[1]) + _ratio(1.0, theirs[1])))
+
+
 def _distances(a: np.ndarray, d: np.ndarray) -> dict[str, np.ndarray]:
     """Between the distributions of labels (..., classes). KL(Pa, Pd) is infinite, so NaN here, where `d`
     lacks a class that `a` has; smclarify leaves that class out of all five, the guide's formulas do not."""

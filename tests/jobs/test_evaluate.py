@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,50 @@ def test_the_first_model_is_judged_alone(trained: Job) -> None:
     assert set(slices) == {"EWR", "JFK", "LGA"}
     assert sum(part["rows"] for part in slices.values()) == evaluation["rows"]
     assert trained.message.startswith("roc_auc 0.")
+    assert "best constant prediction 0.500" in trained.message
+
+
+def test_the_first_model_is_compared_with_the_best_constant(trained: Job) -> None:
+    evaluation = trained.json("evaluation/evaluation.json")
+    constant, gain = evaluation["constant"], evaluation["gains"]["constant"]
+    assert constant["prediction"].startswith("the training rows' shares (0 8")
+    assert constant["metrics"]["roc_auc"]["value"] == 0.5
+    assert constant["metrics"]["recall"]["value"] == 1.0  # every flight is late
+    auc = evaluation["challenger"]["metrics"]["roc_auc"]["value"]
+    assert gain["value"] == pytest.approx(auc - 0.5)
+    assert gain["low"] < gain["at_least"] < gain["value"] < gain["high"]
+    assert evaluation["gains"]["champion"] is None and evaluation["gains"]["slices"] == {}
+
+
+def test_the_holdout_is_newer_than_what_either_was_trained_on(exam: Job, trained: Job) -> None:
+    champion(exam, trained)
+    succeed(exam.run("evaluate", CHAMPION_TRAINED_UNTIL="2013-02-10T00:00:00Z"))
+    evaluation = exam.json("evaluation/evaluation.json")
+    assert evaluation["trained_until"]["champion"] == "2013-02-10T00:00:00Z"
+    assert evaluation["trained_until"]["challenger"] < evaluation["from"]
+
+
+def test_the_container_that_serves_is_measured(trained: Job) -> None:
+    serving = trained.json("evaluation/evaluation.json")["serving"]["challenger"]
+    archive = trained.input("challenger") / "model.tar.gz"
+    assert serving["artifact_bytes"] == archive.stat().st_size < serving["unpacked_bytes"]
+    assert serving["requests"] == 300
+    assert 0 < serving["p50_ms"] <= serving["p99_ms"] < 1000
+    assert 50 < serving["memory_mb"] < 2000
+
+
+def test_what_a_card_draws(trained: Job) -> None:
+    evaluation = trained.json("evaluation/evaluation.json")
+    ours = evaluation["challenger"]
+    roc = ours["curves"]["roc"]
+    assert (roc[0], roc[-1]) == ([0.0, 0.0], [1.0, 1.0]) and len(roc) <= 101
+    area = sum((x - w) * (y + v) / 2 for (w, v), (x, y) in pairwise(roc))
+    assert area == pytest.approx(ours["metrics"]["roc_auc"]["value"], abs=0.005)
+    assert sum(part["rows"] for part in ours["curves"]["calibration"]) == evaluation["rows"]
+    assert sum(map(sum, ours["confusion"]["rows"])) == evaluation["rows"]
+    united = ours["bias"]["carrier=UA"]
+    assert united["rows"] + united["rest"] == evaluation["rows"]
+    assert {"DPPL", "DI", "AD"} <= united["metrics"].keys()
 
 
 def test_a_model_against_itself_differs_by_nothing(exam: Job, trained: Job) -> None:
@@ -47,6 +92,10 @@ def test_a_model_against_itself_differs_by_nothing(exam: Job, trained: Job) -> N
     evaluation = exam.json("evaluation/evaluation.json")
     assert evaluation["champion"] == evaluation["challenger"]
     assert evaluation["difference"]["roc_auc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert evaluation["gains"]["champion"] == nothing | {"at_least": 0.0}
+    slices = evaluation["gains"]["slices"]["origin"]
+    assert slices["JFK"] == {"rows": slices["JFK"]["rows"], **nothing, "chance": 1.0}
 
 
 def test_each_model_is_scored_by_its_own_script(exam: Job, trained: Job) -> None:
@@ -57,12 +106,36 @@ def test_each_model_is_scored_by_its_own_script(exam: Job, trained: Job) -> None
     evaluation = exam.json("evaluation/evaluation.json")
     assert evaluation["champion"]["metrics"]["roc_auc"]["value"] == 0.5
     assert evaluation["difference"]["roc_auc"]["low"] > 0.05
+    gain = evaluation["gains"]["champion"]
+    assert gain["value"] == pytest.approx(evaluation["difference"]["roc_auc"]["value"], abs=1e-6)
+    assert 0.05 < gain["at_least"] < gain["value"]
+
+
+def test_no_script_is_shown_the_label(exam: Job, trained: Job) -> None:
+    cheat = "[{'prediction': 0, 'probability': float(row.get('late', 0.5))} for row in rows]"
+    champion(exam, trained, f"def model_fn(d): pass\ndef predict_fn(rows, model): return {cheat}\n")
+    succeed(exam.run("evaluate"))
+    assert exam.json("evaluation/evaluation.json")["champion"]["metrics"]["roc_auc"]["value"] == 0.5
 
 
 def test_a_champion_that_cannot_answer_fails_the_job_with_its_reason(exam: Job, trained: Job) -> None:
     champion(exam, trained, "def model_fn(d):\n    raise OSError('no model here')\n")
     assert exam.run("evaluate").returncode == 1
     assert exam.message == "the champion cannot score the holdout: OSError: no model here"
+
+
+@pytest.mark.parametrize(
+    ("predict", "reason"),
+    [
+        ("raise ValueError('a temperature of -400')", "ValueError: a temperature of -400"),
+        ("return [{'prediction': 1}]", "it answered 1 predictions for 1000 rows"),
+        ("import os; os._exit(3)", "its container did not answer (RemoteDisconnected)"),
+    ],
+)
+def test_a_champion_that_fails_at_a_request(exam: Job, trained: Job, predict: str, reason: str) -> None:
+    champion(exam, trained, f"def model_fn(d): pass\ndef predict_fn(rows, model): {predict}\n")
+    assert exam.run("evaluate").returncode == 1
+    assert exam.message == f"the champion cannot score the holdout: {reason}"
 
 
 def test_an_artifact_that_climbs_out_of_its_folder_is_refused(exam: Job, tmp_path: Path) -> None:
@@ -98,7 +171,7 @@ def test_the_baseline_knows_days_quality_groups_and_what_the_model_looks_at(trai
     assert len(known.train.blocks.keys) > 40
     assert "prediction" in known.holdout.columns and "prediction" not in known.train.columns
     quality = trained.json("evaluation/evaluation.json")["challenger"]["metrics"]
-    assert known.content["quality"] == quality
+    assert known.content["quality"] == {name: quality[name] for name in known.content["quality"]}
     assert known.content["detector"]["loss"] == "log_loss"
     assert "carrier=UA" in known.content["bias"]["figures"]
     assert known.explained is not None

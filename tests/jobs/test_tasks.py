@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import spec as model_spec
-from jobs.evaluate import Scored, answered, compare
+from jobs.evaluation import answered, compare
+from jobs.hosted import Scored
 from jobs.monitor import analyze, baseline, datafiles, outcomes, performance, shard
 from jobs.monitor.analyze import Given
 from jobs.monitor.baseline import Baseline
@@ -93,11 +94,14 @@ def judge(spec: Spec, parts: list[pa.Table], folder: Path) -> Baseline:
     rows = holdout.to_pylist()
     ours = Scored(answer(spec.task, rows), {})
     blind = Scored([ours.answers[0]] * len(rows), {})
-    evaluation = compare(spec, holdout, ours, blind)
+    evaluation = compare(spec, train, holdout, ours, blind)
     assert evaluation["difference"][spec.gate["primary"]]["low"] > 0.3
+    for other in ("champion", "constant"):
+        assert evaluation["gains"][other]["at_least"] > 0.3
     held = answered(spec, holdout, ours)
     reference = performance.reference(spec, held)
-    assert reference["quality"] == evaluation["challenger"]["metrics"]
+    found = evaluation["challenger"]["metrics"]
+    assert reference["quality"] == {name: found[name] for name in reference["quality"]}
     return baseline.write(folder / "baseline", spec, train, held, **reference)
 
 
