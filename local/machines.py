@@ -57,6 +57,11 @@ class Task:
 _task: contextvars.ContextVar[Task] = contextvars.ContextVar("task")
 
 
+def current_task() -> Task:
+    """The task that runs in this thread."""
+    return _task.get()
+
+
 class Machines:
     """The integrations. service(): SageMaker of the execution's account, asked directly while a job runs."""
 

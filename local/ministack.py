@@ -127,6 +127,19 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
         "_invoke_resource_with_timeout",
         "(resource, input_data, timeout)",
     ),
+    "invoke_with_callback": (
+        "services.stepfunctions",
+        "_invoke_with_callback",
+        "(resource, input_data, token, state_def)",
+    ),
+    "task_tokens": ("services.stepfunctions", "_task_tokens", None),
+    "send_task_success": ("services.stepfunctions", "_send_task_success", "(data)"),
+    "send_task_failure": ("services.stepfunctions", "_send_task_failure", "(data)"),
+    "evaluate": (
+        "services.stepfunctions",
+        "_apply_jsonata_template",
+        "(value, raw_input, ctx=None, result=None, error_output=None)",
+    ),
     "find_retrier": (
         "services.stepfunctions",
         "_find_matching_retrier",

@@ -1,10 +1,11 @@
-"""Where MiniStack's IAM asks about another resource than AWS's: alarms by name, schedules in groups, TLS."""
+"""Where MiniStack's IAM asks about another resource than AWS's: alarms by name, schedules in groups, the
+machine that waits with a token, TLS."""
 
 import contextlib
 import json
 from typing import Any
 
-from local import ministack
+from local import callbacks, ministack
 
 SEPARATOR = "\n"  # between the ARNs of a request that names several resources
 
@@ -25,6 +26,8 @@ def install() -> None:
         arn = find(service, method, path, headers, body, query, region, account)
         if service == "scheduler":
             return _in_group(arn, body, query)
+        if service == "states" and arn == "*":
+            return callbacks.machine_of(_fields(body).get("taskToken", "")) or arn
         if service == "monitoring" and arn == "*":
             prefix = f"arn:aws:cloudwatch:{region}:{account}:alarm:"
             return SEPARATOR.join(prefix + name for name in _fields(body).get("AlarmNames") or []) or arn

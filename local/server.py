@@ -22,6 +22,7 @@ from local import (
     alarms,
     autoscaling,
     buses,
+    callbacks,
     clock,
     delivery,
     executor,
@@ -53,6 +54,7 @@ def build(root: Path, port: int) -> tuple[Asgi, Callable[[], None]]:
     executor.install(pool, url, accounts.service)
     permissions.install()
     machines.install(host, accounts.service)
+    callbacks.install(host.time_scale)
     machinelogs.install()
     buses.install()
     delivery.install(host)
