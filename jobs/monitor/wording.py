@@ -95,6 +95,7 @@ def _quality(analysis: dict[str, Any]) -> str:
 def words(metric: str) -> str:
     """`log_loss` as `Log loss`, `roc_auc` as `ROC AUC`."""
     known = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
+    known |= {"ece": "ECE", "mape": "MAPE", "adjusted_r2": "Adjusted R²"}
     return known.get(metric, metric.replace("_", " ").capitalize())
 
 
