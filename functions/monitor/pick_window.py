@@ -3,8 +3,9 @@ for.
 
 Environment: TABLE, BUCKET.
 IAM: dynamodb:GetItem, Query, PutItem on the table; s3:ListBucket on the bucket (prefixes capture/*,
-labels/*); s3:GetObject on capture/*; s3:PutObject on monitor/*/inputs/*; states:DescribeExecution on the
-executions of the monitor machine (a window whose analysis died may be analysed again).
+labels/*, pipeline/*); s3:GetObject on capture/*; s3:PutObject on monitor/*/inputs/*;
+states:DescribeExecution on the executions of the monitor machine (a window whose analysis died may be
+analysed again).
 """
 
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ def ready(
     since = f"{labels}{times.hour_path(window.start)}"
     labelled = [found["Key"] for found in artifacts.listing(BUCKET, labels, after=since)]
     prefix = f"capture/{champion['endpoint']}/main/"
+    pipeline = f"pipeline/{model}/"
+    computed = [found["Key"] for found in capture.files(BUCKET, pipeline, window.start, window.end)]
     return {
         "status": "Ready",
         "reason": f"{len(keys)} files hold {rows} rows or more",
@@ -206,6 +209,9 @@ def ready(
         "capture": artifacts.write_manifest(BUCKET, f"{inputs}capture.manifest", prefix, keys),
         "labels": artifacts.write_manifest(BUCKET, f"{inputs}labels.manifest", labels, labelled)
         if labelled
+        else None,
+        "pipeline": artifacts.write_manifest(BUCKET, f"{inputs}pipeline.manifest", pipeline, computed)
+        if computed
         else None,
         "shards": f"s3://{BUCKET}/{folder}shards/{window.name}/",
         "baseline": champion["baseline"],

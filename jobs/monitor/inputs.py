@@ -8,14 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from jobs.contract import parse_time
+from jobs.contract import JobError, parse_time
 from jobs.monitor import outliers, shard, skew, verdict
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.checks import violation
 from jobs.monitor.profile import Profile
-from jobs.monitor.scan import scan
 from jobs.monitor.series import Series
 from jobs.monitor.shard import Shard
 from jobs.monitor.window import Window
@@ -54,7 +51,10 @@ def compare_with_pipeline(window: Window, pipeline: Path | None) -> tuple[dict[s
     """Training-serving skew, where the pipeline's features of some of the rows are at hand."""
     if pipeline is None or not window.schema.id:
         return {"skew": None}, []
-    table = pa.Table.from_batches(list(scan(pipeline)))
+    try:
+        table = skew.read(pipeline, window.ids, window.schema)
+    except JobError as error:
+        return {"skew": {"reason": str(error)}}, []
     found, violations = skew.compare(window.table, window.ids, table, window.schema)
     return {"skew": found}, violations
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import contract
@@ -104,6 +106,22 @@ def test_shards_of_a_window_give_its_verdict(trained: Job, window: Path, tmp_pat
         merged.copy_input("shards", instance.output("shard"))
     succeed(merged.run("analyze", **WINDOW))
     assert merged.json("report/analysis.json") == whole.json("report/analysis.json")
+
+
+def test_the_pipelines_features_are_compared_where_they_are_there(
+    job: Job, trained: Job, window: Path, january_and_february: pa.Table
+) -> None:
+    """In degrees Celsius, where the requests have Fahrenheit."""
+    prepared(job, trained, window, "capture", "labels")
+    rows = january_and_february.slice(len(january_and_february) - 3000)
+    celsius = pc.divide(pc.subtract(rows["temp"], 32), 1.8)
+    column = rows.column_names.index("temp")
+    pq.write_table(rows.set_column(column, "temp", celsius), job.input("pipeline") / "rows.parquet")
+    succeed(job.run("analyze", **WINDOW))
+    analysis = job.json("report/analysis.json")
+    assert analysis["skew"]["rows"] == 3000
+    found = [one for one in analysis["violations"] if one["constraint_check_type"].endswith("skew_check")]
+    assert [(one["feature_name"], one["metric"]) for one in found] == [("temp", "different")]
 
 
 def test_attributions_are_watched_where_the_model_is_there(job: Job, trained: Job, window: Path) -> None:

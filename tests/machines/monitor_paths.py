@@ -25,6 +25,7 @@ PLAN = {
     },
     "capture": f"{OUTPUT}inputs/capture.manifest",
     "labels": f"{OUTPUT}inputs/labels.manifest",
+    "pipeline": f"{OUTPUT}inputs/pipeline.manifest",
     "baseline": "s3://bucket/runs/flights-0d4c770000/baseline/",
     "code": "s3://bucket/models/flights/3f9a1c07be52/",
     "output": OUTPUT,
@@ -77,7 +78,7 @@ SCENARIOS = [
         "no labels yet",
         "program-monitoring-requested",
         f"{_ANALYZED} > WindowClean",
-        mocks={"PickWindow": {**PLAN, "labels": None}},
+        mocks={"PickWindow": {**PLAN, "labels": None, "pipeline": None}},
     ),
     path(
         "the job finds fewer rows than the files promised",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from jobs.contract import JobError
 from jobs.monitor import outliers, skew
@@ -184,3 +187,23 @@ def test_few_rows_in_common_say_nothing() -> None:
     pipeline, captured = rows(1, 0, 5), rows(1, 0, 6)
     report, found = skew.compare(captured, captured["id"].combine_chunks(), pipeline, FEATURES)
     assert (report["rows"], found) == (0, [])
+    assert report["reason"] == "0 rows of the pipeline were captured too, 30 are needed"
+
+
+def test_a_pipelines_files_may_differ_in_format_type_and_columns(tmp_path: Path) -> None:
+    """CSV with numbers as text beside Parquet, one without a feature: only rows that were captured are
+    kept."""
+    pipeline, captured = rows(2, 0, 5), rows(2, 0, 5).slice(0, 150)
+    ids = captured["id"].combine_chunks()
+    csv.write_csv(pipeline.slice(0, 100), tmp_path / "a.csv")
+    pq.write_table(pipeline.slice(100).drop_columns(["kind"]), tmp_path / "b.parquet")
+    table = skew.read(tmp_path, ids, FEATURES)
+    assert (table.num_rows, table.column_names) == (150, ["id", "x", "y"])
+    report, found = skew.compare(captured, ids, table, FEATURES)
+    assert (report["features"]["x"]["different"], found) == (0, [])
+
+
+def test_a_pipeline_without_ids_is_told(tmp_path: Path) -> None:
+    pq.write_table(rows(1, 0, 5).drop_columns(["id"]), tmp_path / "b.parquet")
+    with pytest.raises(JobError, match="no column `id`"):
+        skew.read(tmp_path, pa.array(["5-1"]), FEATURES)

@@ -82,8 +82,18 @@ def test_a_scheduled_window_ends_at_the_scheduled_time(bucket, ledger):
     assert prefix == {"prefix": "s3://bucket/capture/evergreen-flights/main/"}
     assert [name[:13] for name in files] == ["2013/04/01/10", "2013/04/05/10"]
     assert bucket.json(plan["labels"])[1:] == ["2013/04/02/09/a.jsonl", "2013/05/02/09/late.jsonl"]
+    assert plan["pipeline"] is None
     assert plan["baseline"].startswith("s3://bucket/runs/")
     assert ledger.need("flights", f"WINDOW#{plan['key']}")["status"] == "Analyzing"
+
+
+def test_the_pipelines_features_of_the_windows_hours_are_compared(bucket):
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    for hour in ("2013/03/31/23", "2013/04/04/10", "2013/04/08/00", "2013/04/08/01"):
+        bucket.put(f"pipeline/flights/{hour}/rows.parquet", "rows")
+    prefix, *files = bucket.json(pick(scheduled())["pipeline"])
+    assert prefix == {"prefix": "s3://bucket/pipeline/flights/"}
+    assert files == ["2013/04/04/10/rows.parquet", "2013/04/08/00/rows.parquet"]
 
 
 def test_no_data_and_too_few_rows_say_so_with_the_counts(bucket, ledger):

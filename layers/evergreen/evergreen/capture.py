@@ -17,7 +17,7 @@ from . import artifacts, times
 
 def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
     """Key and size of the files of the hours that [start, end) touches under `prefix` (which ends in a
-    slash), in order of time. One hour more is read at the end: a line is written some time after its request
+    slash, and is followed by `YYYY/MM/DD/HH/`), in order of time. One hour more is read at the end: a line is written some time after its request
     was answered."""
     last_hour = times.hour_path(end + timedelta(hours=1) - timedelta(microseconds=1))
     last = f"{prefix}{last_hour}0"  # '0' sorts behind '/'
