@@ -3,7 +3,7 @@
 Inputs: `holdout`, `train` (Parquet), `challenger` (model.tar.gz), `code`; where there is a champion,
 `champion` and `champion_code`, and CHAMPION_TRAINED_UNTIL in the environment. Outputs:
 `evaluation/evaluation.json` (the figures that the gate judges; docs/judging.md has its keys) with
-explanation.json, bias.json and card.html made of it, and `baseline/` for the monitor.
+explanation.json, bias.json and card.html made of it, and smoke.jsonl for staging; `baseline/` for the monitor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import card, clarify, contract, explanation
+from jobs import card, clarify, contract, explanation, smoke
 from jobs import spec as model_spec
 from jobs.evaluation import answered, compare
 from jobs.hosted import Hosted, Scored
@@ -34,6 +34,7 @@ def main() -> None:
     challenger, champion = score_both(holdout, spec, code)
     evaluation = compare(spec, train, holdout, challenger, champion)
     contract.write_json(contract.output_dir("evaluation") / "evaluation.json", evaluation)
+    smoke.write(contract.output_dir("evaluation"), holdout.drop_columns(spec.target), challenger.answers)
     explained_by = write_baseline(spec, code, train, answered(spec, holdout, challenger))
     write_evidence(spec, evaluation, explained_by)
     message = sentence(evaluation)

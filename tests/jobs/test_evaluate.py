@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from itertools import pairwise
@@ -53,6 +54,16 @@ def test_the_first_model_is_compared_with_the_best_constant(trained: Job) -> Non
     assert gain["value"] == pytest.approx(auc - 0.5)
     assert gain["low"] < gain["at_least"] < gain["value"] < gain["high"]
     assert evaluation["gains"]["champion"] is None and evaluation["gains"]["slices"] == {}
+
+
+def test_some_rows_are_kept_with_their_answers_for_staging(trained: Job) -> None:
+    lines = (trained.output("evaluation") / "smoke.jsonl").read_text().splitlines()
+    samples = [json.loads(line) for line in lines]
+    assert len(samples) == 50
+    assert "late" not in samples[0]["row"], "a request has no label"
+    moments = [sample["row"]["scheduled_departure"] for sample in samples]
+    assert moments == sorted(moments) and moments[0] < moments[-1]
+    assert all(0 <= sample["answer"]["probability"] <= 1 for sample in samples)
 
 
 def test_the_holdout_is_newer_than_what_either_was_trained_on(exam: Job, trained: Job) -> None:
