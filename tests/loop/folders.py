@@ -30,8 +30,8 @@ BY_CANARY_ON_SCHEDULE = {
 THREE_MISTAKES = {"floor: 0.0": "floor: 1.7", "bake: 2m\n": "bake: soon\n", "retrain:\n": "retrian:\n"}
 
 CRASHING = {"train.py": ("    main()\n", '    raise ArithmeticError("the loss is nan at iteration 3")\n')}
-# Evaluation runs the script too: these fail as what only the endpoint shows.
-HOSTED = '\nimport os\n\nif "SAGEMAKER_BIND_TO_PORT" in os.environ:\n\n    '
+# Evaluation serves the model too, from a folder: these fail as what only the endpoint shows.
+HOSTED = '\nimport os\n\nif os.getenv("SAGEMAKER_SUBMIT_DIRECTORY", "").startswith("s3:"):\n\n    '
 NOT_LOADING = {
     "inference.py": HOSTED
     + "def model_fn(model_dir):\n        raise RuntimeError('no kernel image for this GPU')\n"
