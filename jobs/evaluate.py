@@ -3,7 +3,8 @@
 Inputs: `holdout`, `train` (Parquet), `challenger` (model.tar.gz), `code`; where there is a champion,
 `champion` and `champion_code`, and CHAMPION_TRAINED_UNTIL in the environment. Outputs:
 `evaluation/evaluation.json` (the figures that the gate judges; docs/judging.md has its keys) with
-explanation.json, bias.json and card.html made of it, and smoke.jsonl for staging; `baseline/` for the monitor.
+explanation.json, bias.json and card.html made of it, and smoke.jsonl for staging; `baseline/` for the
+monitor.
 """
 
 from __future__ import annotations
