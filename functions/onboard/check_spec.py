@@ -8,13 +8,15 @@ dynamodb:GetItem on the table.
 from datetime import datetime
 from typing import Any
 
-from evergreen import artifacts, events, settings, times, units
+from evergreen import artifacts, events, scheduling, settings, times
 from evergreen import spec as specification
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
 LEDGER = Ledger(settings.required("TABLE"))
+
+NEVER = "rate(365 days)"  # an expression is required of a schedule that is switched off, too
 
 
 @logger.inject_lambda_context
@@ -33,14 +35,15 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
     files = {found["Key"].removeprefix(folder) for found in artifacts.listing(BUCKET, folder)}
     text = artifacts.read(BUCKET, key, version).decode(errors="replace")
     spec = specification.parse(text, folder=model, files=files)
-    reason = stale(LEDGER.get(model, "SPEC"), digest, cause)
+    current = LEDGER.get(model, "SPEC")
+    reason = stale(current, digest, cause)
     return {
         "model": model,
         "digest": digest,
         "isNew": not reason,
         "reason": reason or f"{model} {digest} is new",
         "cause": cause.as_dict(),
-        "schedules": schedules(model, spec, times.parse(cause.at)),
+        "schedules": schedules(model, spec, times.parse(cause.at), current),
     }
 
 
@@ -55,28 +58,21 @@ def stale(current: dict[str, Any] | None, digest: str, cause: events.Cause) -> s
     return ""
 
 
-def schedules(model: str, spec: dict[str, Any], at: datetime) -> list[dict[str, str]]:
+def schedules(
+    model: str, spec: dict[str, Any], at: datetime, current: dict[str, Any] | None
+) -> list[dict[str, str]]:
     """Both schedules of a model published at `at`. One that model.yaml does not ask for is switched off, not
-    left out: an earlier digest may have asked for it. A rate starts a period later: onboarding itself asks
-    for a training, and there is nothing to monitor yet."""
-    train = spec["retrain"]["schedule"]
-    both = [
+    left out: an earlier digest may have asked for it."""
+    asked, anchors = scheduling.expressions(spec), scheduling.anchors(spec, at, current)
+    details = {"train": "TrainingScheduled", "monitor": "MonitoringScheduled"}
+    return [
         {
-            "name": f"{model}-train",
-            "expression": train or "rate(365 days)",
-            "state": "ENABLED" if train else "DISABLED",
-            "machine": "train",
-            "detailType": "TrainingScheduled",
-        },
-        {
-            "name": f"{model}-monitor",
-            "expression": units.rate(spec["monitor"]["every"]),
-            "state": "ENABLED",
-            "machine": "monitor",
-            "detailType": "MonitoringScheduled",
-        },
+            "name": f"{model}-{kind}",
+            "expression": asked[kind] or NEVER,
+            "state": "ENABLED" if asked[kind] else "DISABLED",
+            "machine": kind,
+            "detailType": details[kind],
+            "start": scheduling.start(asked[kind] or NEVER, anchors[kind], at),
+        }
+        for kind in scheduling.KINDS
     ]
-    for schedule in both:
-        period = units.period(schedule["expression"])
-        schedule["start"] = times.iso(at + period) if period else ""
-    return both

@@ -7,7 +7,7 @@ IAM: s3:GetObject on models/*; dynamodb:GetItem, PutItem on the table.
 import json
 from typing import Any
 
-from evergreen import artifacts, settings
+from evergreen import artifacts, scheduling, settings, times
 from evergreen import spec as specification
 from evergreen.errors import AwsConflict
 from evergreen.ledger import Ledger, Write, history, put
@@ -29,10 +29,12 @@ def record(model: str, digest: str, cause: dict[str, str], execution: str) -> No
     """The specification by its digest for ever, and as the current one unless a newer one came meanwhile."""
     text = artifacts.read(BUCKET, f"models/{model}/{digest}/model.yaml").decode()
     spec = specification.parse(text, folder=model)
+    anchors = scheduling.anchors(spec, times.parse(cause["at"]), LEDGER.get(model, "SPEC"))
     item = {
         "digest": digest,
         "spec": json.dumps(spec),
         "published_at": cause["at"],
+        "anchors": anchors,
         "cause": cause,
         "execution": execution,
     }

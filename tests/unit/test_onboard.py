@@ -47,6 +47,21 @@ def test_a_folder_is_checked_and_its_schedules_are_made(bucket):
     assert started == timedelta(days=7), "a rate without a start would fire at once"
 
 
+def test_new_code_leaves_the_days_of_the_schedules_as_they_are(bucket):
+    first = check(publish(bucket))
+    record(first)
+    floor = MODEL_YAML.replace("floor: 0.65", "floor: 0.66")
+    again = check(publish(bucket, floor, "aaaaaaaaaaaa", at="2013-03-18T09:00:00Z"))
+    assert [found["start"] for found in again["schedules"]] == ["2013-03-22T00:00:00Z"] * 2, (
+        "the week that has begun ends when it would have"
+    )
+    record(again)
+    daily = MODEL_YAML.replace("every: 7d", "every: 1d")
+    train, monitor = check(publish(bucket, daily, "bbbbbbbbbbbb", at="2013-03-18T11:00:00Z"))["schedules"]
+    assert train["start"] == "2013-03-22T00:00:00Z"
+    assert monitor["start"] == "2013-03-19T11:00:00Z", "another rate begins anew"
+
+
 def test_a_cron_expression_names_its_own_times(bucket):
     plan = check(
         publish(bucket, MODEL_YAML.replace("schedule: rate(7 days)", 'schedule: "cron(0 6 1 * ? *)"'))
