@@ -17,6 +17,14 @@ PLAN = {
     "run": "flights-8c1f0a52d7",
     "deployment": DEPLOYMENT,
     "endpoint": ENDPOINT,
+    "way": "instance",
+    "serverless": None,
+    "dimensions": [
+        {"Name": "EndpointName", "Value": ENDPOINT},
+        {"Name": "VariantName", "Value": "main"},
+        {"Name": "EndpointConfigName", "Value": DEPLOYMENT},
+    ],
+    "watch": None,
     "isNew": False,
     "approvedBy": "arn:aws:iam::123456789012:user/ada",
     "cause": event("deploy-model-deployed")["detail"]["cause"],
@@ -59,6 +67,30 @@ SHADOWED = {
         "champion": {"model": OLD, "config": OLD, "instance": "ml.m5.large", "count": 2},
     },
 }
+SERVERLESS = {
+    **PLAN,
+    "way": "serverless",
+    "serverless": {"MemorySizeInMB": 2048, "MaxConcurrency": 5},
+    "serve": {"instance": None, "count": None},
+    "dimensions": [
+        {"Name": "EndpointName", "Value": ENDPOINT},
+        {"Name": "VariantName", "Value": DEPLOYMENT},
+    ],
+    "watch": {"seconds": 120, "every": 60, "config": OLD},
+    "deploymentConfig": None,
+    "retain": False,
+}
+BATCH = {
+    **PLAN,
+    "way": "batch",
+    "endpoint": None,
+    "serve": {"instance": None, "count": None},
+    "dimensions": [],
+    "deploymentConfig": None,
+    "retain": False,
+}
+QUIET = [{"AlarmName": f"{DEPLOYMENT}-{kind}", "StateValue": "OK"} for kind in ("errors", "latency")]
+LOUD = [{"AlarmName": f"{DEPLOYMENT}-errors", "StateValue": "ALARM"}, QUIET[1]]
 # By the minute, in no order that GetMetricData would promise; one that nothing was put for is empty.
 METRICS = [
     {"Id": "main_requests", "Values": [240.0, 261.0]},
@@ -80,6 +112,12 @@ IN_SERVICE = described("InService")
 USUAL = {
     "AdmitDeployment": PLAN,
     "CreateModel": {"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"},
+    "CreateServerlessConfig": {
+        "EndpointConfigArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/c"
+    },
+    "UpdateServerlessEndpoint": {"EndpointArn": ARN},
+    "ReadAlarms": {"MetricAlarms": QUIET},
+    "ReturnToChampion": {"EndpointArn": ARN},
     "CreateEndpointConfig": {
         "EndpointConfigArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/c"
     },
@@ -113,10 +151,13 @@ USUAL = {
 
 path = partial(Scenario, "deploy", sample="sagemaker-model-package-state-change", usual=USUAL)
 _READY = (
-    "AdmitDeployment > IsAdmitted > CreateModel > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm "
-    "> IsEndpointNew"
+    "AdmitDeployment > IsAdmitted > CreateModel > ChooseServing > CreateEndpointConfig > PutErrorAlarm "
+    "> PutLatencyAlarm > IsEndpointNew"
 )
+_SERVERLESS_READY = _READY.replace("CreateEndpointConfig", "CreateServerlessConfig")
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
+_UPDATED = f"{_SERVERLESS_READY} > UpdateServerlessEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
+_WATCH = "WatchEndpoint > ReadAlarms > IsEndpointSound"
 _SHIFTED = f"{_READY} > UpdateEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
 _MOVING = f"{_READY} > DeregisterScalableTarget > UpdateEndpoint"
 _SHIPPED = "PromoteChampion > IsScaled"
@@ -253,6 +294,64 @@ SCENARIOS = [
             "DescribeEndpoint": described(
                 "InService", f"{DEPLOYMENT}-shadow", FailureReason=f"alarm {DEPLOYMENT}-errors went off"
             ),
+        },
+    ),
+    path(
+        "a serverless version that holds",
+        path=(
+            f"{_UPDATED} > {_WATCH} > {_WATCH} > {_SHIPPED} > HasPrevious > DeleteOldAlarms "
+            "> AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={"AdmitDeployment": SERVERLESS},
+    ),
+    path(
+        "the first serverless version has nothing to return to",
+        path=(
+            f"{_SERVERLESS_READY} > CreateEndpoint > {_LOOK} > {_SHIPPED} > HasPrevious "
+            "> AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={
+            "AdmitDeployment": {**SERVERLESS, "isNew": True, "watch": None},
+            "DescribeEndpoint": IN_SERVICE,
+            "PromoteChampion": {"previous": None},
+        },
+    ),
+    path(
+        "an alarm after a serverless update puts the champion back",
+        path=(
+            f"{_UPDATED} > {_WATCH} > {_WATCH} > ReturnToChampion > {_ALONE} > {_ALONE} > RecordRollback "
+            f"> {_CLEANED}"
+        ),
+        mocks={
+            "AdmitDeployment": SERVERLESS,
+            "ReadAlarms": [{"MetricAlarms": QUIET}, {"MetricAlarms": LOUD}],
+        },
+    ),
+    path(
+        "an alarm that is gone watches nothing",
+        path=f"{_UPDATED} > {_WATCH} > ReturnToChampion > {_ALONE} > {_ALONE} > RecordRollback > {_CLEANED}",
+        mocks={"AdmitDeployment": SERVERLESS, "ReadAlarms": {"MetricAlarms": QUIET[:1]}},
+    ),
+    path(
+        "a version that scores batches",
+        path=(
+            f"AdmitDeployment > IsAdmitted > CreateModel > ChooseServing > {_SHIPPED} > HasPrevious "
+            "> AnnounceDeployment > ModelDeployed"
+        ),
+        mocks={
+            "AdmitDeployment": BATCH,
+            "PromoteChampion": {"previous": {**PREVIOUS, "alarms": []}},
+        },
+    ),
+    path(
+        "a version that scores batches and has no model",
+        path=(
+            "AdmitDeployment > IsAdmitted > CreateModel > RecordRollback > IsFirstFailed > AnnounceRollback "
+            "> DeploymentRolledBack"
+        ),
+        mocks={
+            "AdmitDeployment": BATCH,
+            "CreateModel": Throw("SageMaker.ResourceLimitExceededException", "Could not find model data"),
         },
     ),
     path(

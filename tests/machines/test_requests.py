@@ -19,6 +19,7 @@ PENDING = scenario(train_paths, "a challenger passes and waits for a person")
 FIRST = scenario(train_paths, "the first challenger of a model has no champion to beat")
 BY_POLICY = scenario(train_paths, "the policy approves")
 CANARY = scenario(deploy_paths, "a canary that holds")
+SERVERLESS = scenario(deploy_paths, "a serverless version that holds")
 SCALED = scenario(deploy_paths, "the first version, with autoscaling")
 ROLLED_BACK = scenario(deploy_paths, "an alarm rolls the canary back")
 VIOLATIONS = scenario(monitor_paths, "a window with violations")
@@ -166,11 +167,29 @@ def test_an_update_shifts_traffic_under_alarms_and_keeps_the_capacity() -> None:
 
 
 @pytest.mark.parametrize("state", ["PutErrorAlarm", "PutLatencyAlarm"])
-def test_an_alarm_watches_the_new_fleet_alone(state: str) -> None:
-    alarm = CANARY.result.only(state)
+@pytest.mark.parametrize(("shipped", "by"), [(CANARY, "EndpointConfigName"), (SERVERLESS, "VariantName")])
+def test_an_alarm_watches_the_new_version_alone(shipped: Scenario, by: str, state: str) -> None:
+    alarm = shipped.result.only(state)
     dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
-    assert dimensions["EndpointConfigName"] == deploy_paths.DEPLOYMENT
+    assert dimensions[by] == deploy_paths.DEPLOYMENT
     assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_a_serverless_version_is_a_variant_of_its_own_without_what_sagemaker_refuses_it() -> None:
+    config = SERVERLESS.result.only("CreateServerlessConfig")
+    (variant,) = config["ProductionVariants"]
+    assert variant["VariantName"] == deploy_paths.DEPLOYMENT
+    assert "DataCaptureConfig" not in config
+    assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
+    assert set(SERVERLESS.result.only("UpdateServerlessEndpoint")) == {"EndpointName", "EndpointConfigName"}
+
+
+def test_a_serverless_version_is_watched_for_its_bake_and_taken_back_by_name() -> None:
+    assert SERVERLESS.result.waits == [30, 30, 30, 60, 60]
+    back = scenario(deploy_paths, "an alarm after a serverless update puts the champion back").result
+    assert back.only("ReturnToChampion")["EndpointConfigName"] == deploy_paths.OLD
+    assert f"{deploy_paths.DEPLOYMENT}-errors" in back.cause
+    assert f"{deploy_paths.DEPLOYMENT}-latency" not in back.cause
 
 
 def test_the_endpoint_is_looked_at_every_half_minute() -> None:

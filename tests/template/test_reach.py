@@ -52,7 +52,7 @@ def acts_on(action: str, given: Mapping[str, Any], state: str) -> Iterator[tuple
         yield action, f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/1234"
     elif operation == "GetMetricData":
         yield action, "*"
-    elif operation == "DeleteAlarms":
+    elif operation in ("DeleteAlarms", "DescribeAlarms"):
         for name in given["AlarmNames"]:
             yield action, NAMED_BY["AlarmName"].format(name)
     else:

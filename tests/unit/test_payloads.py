@@ -76,11 +76,22 @@ def test_deploy(ledger, sagemaker):
     sagemaker.package(f"{world.GROUP}/2")
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
-    assert_holds(plan, references("deploy", "plan"))
+    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] != "watch"})
     verdict = run(judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]})
     assert_holds(verdict, references("deploy", "verdict"))
     promoted = run(promote_champion, "deploy", plan=plan)
     assert_holds(promoted["previous"], references("deploy", "previous"))
+
+
+def test_deploy_without_instances(ledger, sagemaker):
+    world.onboard(ledger, world.served(world.SERVERLESS))
+    world.champion(ledger)
+    world.registered(ledger, 2)
+    sagemaker.package(f"{world.GROUP}/2")
+    sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
+    plan = run(admit_deployment, "deploy", event=approved(2))
+    of_instances = ("scaling", "scalingBefore", "shadow")
+    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in of_instances})
 
 
 def test_monitor(ledger, bucket):

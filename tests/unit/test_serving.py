@@ -5,20 +5,11 @@ import pytest
 from evergreen import serving, spec
 
 from tests.unit.test_spec import changed, mistakes
-from tests.unit.world import BATCH, SERVERLESS
+from tests.unit.world import BATCH, SERVERLESS, served
 
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 INSTANCES = "instance: ml.m5.large, count: 2"
 AT_ONCE = "strategy: canary, percent: 10"
-
-
-def served(way: str) -> str:
-    """model.yaml, served in another way than by instances."""
-    shipped = {SERVERLESS: "strategy: all_at_once"}.get(way)
-    text = changed(INSTANCES, way)
-    if shipped:
-        return text.replace(AT_ONCE, shipped)
-    return "\n".join(line for line in text.splitlines() if not line.startswith("ship:"))
 
 
 def test_a_serverless_model_is_shipped_all_at_once_and_has_no_instances():

@@ -37,6 +37,14 @@ EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:evergreen-{machi
 GROUP = "arn:aws:sagemaker:eu-central-1:123456789012:model-package/evergreen-flights"
 
 
+def served(way: str) -> str:
+    """model.yaml, served without instances, with what goes with it in `ship`."""
+    text = MODEL_YAML.replace("instance: ml.m5.large, count: 2", way)
+    if way == SERVERLESS:
+        return text.replace("strategy: canary, percent: 10", "strategy: all_at_once")
+    return "\n".join(line for line in text.splitlines() if not line.startswith("ship:"))
+
+
 class Context:
     """What Lambda tells a handler of itself."""
 

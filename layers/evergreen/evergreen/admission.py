@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import aws, deployments, names, times
+from . import aws, deployments, names, serving, times
 from .errors import AwsConflict, AwsNotFound, EndpointBusy
 from .ledger import Ledger, Write, acquire, is_running
 
@@ -66,7 +66,15 @@ def refused(
     if champion and approval.at < champion["approved_at"]:
         newer = f"version {champion['version']}, approved at {champion['approved_at']}"
         return f"version {version} was approved at {approval.at}, before {newer}, which is in service"
+    if champion:
+        asked, served = (_serve(ledger, approval.model, each) for each in (package, champion))
+        return serving.other_way(asked, serving.way(served))
     return ""
+
+
+def _serve(ledger: Ledger, model: str, version: dict[str, Any]) -> dict[str, Any]:
+    """How a version is to be served: by the specification that it was trained with."""
+    return ledger.need_spec(model, version["digest"])["spec"]["serve"]
 
 
 def _unknown(ledger: Ledger, approval: Approval, described: dict[str, Any]) -> str:
@@ -97,9 +105,10 @@ def plan_of(
     spec = ledger.need_spec(model, package["digest"])["spec"]
     serve, ship = spec["serve"], spec["ship"]
     champion = ledger.get(model, "CHAMPION")
-    before = champion and ledger.need_spec(model, champion["digest"])["spec"]["serve"]
-    is_new = endpoint_is_new(endpoint)
-    shadowed = champion and before and not is_new
+    before = champion and _serve(ledger, model, champion)
+    has_endpoint = serving.way(serve) != serving.BATCH
+    is_new = has_endpoint and endpoint_is_new(endpoint)
+    updated = champion if has_endpoint and not is_new else None
     return deployments.transition(before, serve) | {
         "admitted": True,
         "reason": f"version {version} is approved",
@@ -107,9 +116,13 @@ def plan_of(
         "version": version,
         "packageArn": package["package_arn"],
         "deployment": deployment,
-        "endpoint": endpoint,
+        "endpoint": endpoint if has_endpoint else None,
+        "way": serving.way(serve),
+        "serverless": deployments.serverless(serve),
+        "dimensions": deployments.watched(serve, endpoint, deployment) if has_endpoint else [],
+        "watch": deployments.watch(ship, serve, updated) if updated else None,
         "isNew": is_new,
-        "shadow": deployments.shadow(ship, champion, before, deployment) if shadowed else None,
+        "shadow": deployments.shadow(ship, updated, before, deployment) if updated else None,
         "run": package["run"],
         "cause": package["cause"],
         "serve": {"instance": serve["instance"], "count": serve["count"]},

@@ -2,18 +2,22 @@
 
 from typing import Any
 
-from . import shipping
+from . import serving, shipping
 from .ledger import Ledger, is_running
 
 # The old fleet stays this long after the shift, for requests in flight.
 TERMINATION_WAIT = 60
 # How long a fleet may take to start, besides the waits.
 STARTUP = 3600
+# How often the machine looks at the alarms where SageMaker does not: the alarms' period.
+LOOK_EVERY = 60
 
 
-def config(ship: dict[str, Any], serve: dict[str, Any], alarms: list[str]) -> dict[str, Any]:
-    """UpdateEndpoint's DeploymentConfig. MaximumExecutionTimeoutInSeconds must be longer than all the waits,
-    and between 600 and 28800."""
+def config(ship: dict[str, Any], serve: dict[str, Any], alarms: list[str]) -> dict[str, Any] | None:
+    """UpdateEndpoint's DeploymentConfig, for a fleet of instances. MaximumExecutionTimeoutInSeconds must be
+    longer than all the waits, and between 600 and 28800."""
+    if serving.way(serve) != serving.INSTANCE:
+        return None
     bake, strategy = int(ship["bake"]), ship["strategy"]
     waits = bake * shipping.bakes(strategy, ship["percent"], shipping.fleet(serve))
     timeout = min(28800, waits + TERMINATION_WAIT + STARTUP)
@@ -52,6 +56,38 @@ def thresholds(ship: dict[str, Any]) -> dict[str, float]:
     return {"errors": alarms["errors"], "latency": round(alarms["latency_p99"] * 1_000_000)}
 
 
+def serverless(serve: dict[str, Any]) -> dict[str, Any] | None:
+    """A variant's ServerlessConfig."""
+    wanted = serve["serverless"]
+    if not wanted:
+        return None
+    kept = {"ProvisionedConcurrency": wanted["provisioned"]} if wanted["provisioned"] else {}
+    return {"MemorySizeInMB": wanted["memory_mb"], "MaxConcurrency": wanted["concurrency"]} | kept
+
+
+def watched(serve: dict[str, Any], endpoint: str, deployment: str) -> list[dict[str, str]]:
+    """The dimensions of the alarms, by which they see the new version alone. Whether the metrics of a
+    serverless endpoint have an EndpointConfigName is not written anywhere: there each version is a variant
+    with a name of its own."""
+    if serving.way(serve) == serving.SERVERLESS:
+        return dimensions(EndpointName=endpoint, VariantName=deployment)
+    return dimensions(EndpointName=endpoint, VariantName="main", EndpointConfigName=deployment)
+
+
+def dimensions(**values: str) -> list[dict[str, str]]:
+    """As CloudWatch takes them."""
+    return [{"Name": name, "Value": value} for name, value in values.items()]
+
+
+def watch(ship: dict[str, Any], serve: dict[str, Any], champion: dict[str, Any]) -> dict[str, Any] | None:
+    """How long the machine itself looks at the alarms after an update that SageMaker does not guard, and what
+    it returns to."""
+    if serving.way(serve) != serving.SERVERLESS:
+        return None
+    bake = int(ship["bake"])
+    return {"seconds": bake, "every": min(LOOK_EVERY, bake), "config": champion["config"]}
+
+
 def scaling(serve: dict[str, Any]) -> dict[str, Any] | None:
     """The scalable target of a fleet, and the invocations per instance that it aims at."""
     wanted = serve["scaling"]
@@ -69,12 +105,13 @@ def transition(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any
     person)."""
     before, after = (scaling(old) if old else None), scaling(new)
     gone = bool(old and before and (after is None or old["instance"] != new["instance"]))
+    unchanged = after is not None or old is None or old["count"] == new["count"]
     return {
         "scaling": after,
         "scalingBefore": before,
         "deregister": gone,
         "register": after is not None and (gone or after != before),
-        "retain": after is not None or old is None or old["count"] == new["count"],
+        "retain": unchanged and serving.way(new) == serving.INSTANCE,
     }
 
 
@@ -123,6 +160,7 @@ def way_back(ledger: Ledger, model: str, champion: dict[str, Any]) -> dict[str, 
     previous = champion["previous"]
     old, new = (ledger.need_spec(model, each["digest"])["spec"]["serve"] for each in (champion, previous))
     return {
+        "way": serving.way(new),
         "endpoint": champion["endpoint"],
         "config": previous["config"],
         "deployment": champion["deployment"],

@@ -105,7 +105,7 @@ def SECTION(node: yaml.Node, path: str, mistakes: list[Mistake]) -> Any:
 def way(serve: dict[str, Any]) -> str:
     """How a model with this section is served: instance, serverless or batch; empty while it has a mistake
     there."""
-    return next((name for name in WAYS if serve[name]), "")
+    return next((name for name in WAYS if serve.get(name)), "")
 
 
 def instance(serve: dict[str, Any]) -> str | None:
