@@ -130,7 +130,8 @@ class Service:
         """Ask the host whether the caller may do this, and may pass the roles that the request names."""
         resources = resource_arns(self.store, name, params)
         wanted = [(f"sagemaker:{name}", resource) for resource in resources]
-        roles = (params.get(key) for key in ("RoleArn", "ExecutionRoleArn"))
+        parts = [each for each in (params, params.get("TrainingJobDefinition")) if isinstance(each, dict)]
+        roles = (part.get(key) for part in parts for key in ("RoleArn", "ExecutionRoleArn"))
         wanted += [("iam:PassRole", role) for role in roles if role]
         if params.get("Tags"):
             wanted.append(("sagemaker:AddTags", resources[0]))

@@ -160,6 +160,9 @@ def test_the_caller_needs_the_action_on_the_resource_and_the_role(service):
     over_http(service, "CreateModel", {"ModelName": "m", "ExecutionRoleArn": ROLE, "Tags": [{"Key": "k"}]})
     over_http(service, "UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"})
     over_http(service, "ListModels", {})
+    definition = {"RoleArn": ROLE}
+    tuning = {"HyperParameterTuningJobName": "t", "TrainingJobDefinition": definition}
+    over_http(service, "CreateHyperParameterTuningJob", tuning)
     arn = service.store.arn("Model", "m")
     assert service.host.asked == [
         ("sagemaker:DescribeModel", arn),
@@ -169,6 +172,8 @@ def test_the_caller_needs_the_action_on_the_resource_and_the_role(service):
         ("sagemaker:UpdateEndpoint", service.store.arn("Endpoint", "e")),
         ("sagemaker:UpdateEndpoint", service.store.arn("EndpointConfig", "c")),
         ("sagemaker:ListModels", "*"),
+        ("sagemaker:CreateHyperParameterTuningJob", service.store.arn("HyperParameterTuningJob", "t")),
+        ("iam:PassRole", ROLE),
     ]
 
 

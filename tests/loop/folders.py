@@ -27,6 +27,26 @@ BY_CANARY_ON_SCHEDULE = {
     "every: 7d": "every: 1d",
     "retrain:\n": "retrain:\n  schedule: rate(1 day)\n",
 }
+# `prior` is a flag of the script, and a number.
+_SEARCHED = """\
+train:
+  instance: ml.m5.large
+  timeout: 10m
+  tune:
+    metric: log_loss
+    ranges:
+      prior: RANGE
+    jobs: 5
+    parallel: 2"""
+TUNED = {
+    "train: {instance: ml.m5.large, timeout: 10m}": _SEARCHED.replace(
+        "RANGE", "{min: 0.5, max: 5000.0, scale: log}"
+    ),
+    "approval: person": "approval: auto",
+}
+TUNED_IN_VAIN = {
+    "train: {instance: ml.m5.large, timeout: 10m}": _SEARCHED.replace("RANGE", "[none, many]"),
+}
 THREE_MISTAKES = {"floor: 0.0": "floor: 1.7", "bake: 2m\n": "bake: soon\n", "retrain:\n": "retrian:\n"}
 
 CRASHING = {"train.py": ("    main()\n", '    raise ArithmeticError("the loss is nan at iteration 3")\n')}

@@ -243,10 +243,11 @@ trainings = st.lists(
     tried=trainings,
     cool_down=st.integers(0, 60),
     limits=st.tuples(st.integers(1, 4), st.floats(0.6, 4), st.integers(1, 3), st.integers(1, 3)),
+    searched=st.integers(1, 24),
     locks=st.tuples(st.sampled_from(["", "run-x"]), st.sampled_from(["", "d9"])),
 )
 def test_restraint_holds_whatever_the_records_say(
-    week, found, labelled, seen, tried, cool_down, limits, locks
+    week, found, labelled, seen, tried, cool_down, limits, searched, locks
 ):
     per_day, most, give_up_after, repeat = limits
     retrain = {
@@ -256,7 +257,9 @@ def test_restraint_holds_whatever_the_records_say(
         "give_up_after": give_up_after,
         "repeat": repeat,
     }
-    spec = MODEL | {"retrain": MODEL["retrain"] | retrain}
+    tune = {"strategy": "random", "ranges": {}, "jobs": searched, "parallel": 2}
+    train = MODEL["train"] | {"tune": tune if searched > 1 else None}
+    spec = MODEL | {"retrain": MODEL["retrain"] | retrain, "train": train}
     asked = signal(week, *found, labelled=labelled)
     now = {"windows": seen, "trainings": tried, "running": locks[0], "deploying": locks[1]}
     answer = assess(asked, spec, **now)

@@ -93,7 +93,7 @@ fresh = count()
 class World:
     """One model, its machines in their executions' places, and a clock for expiries."""
 
-    def __init__(self, ledger: Ledger, running: set[str], monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, ledger: Ledger, running: set[str], monkeypatch: pytest.MonkeyPatch, jobs: int):
         self.ledger, self.running, self.model = ledger, running, f"m{next(fresh)}"
         self.now = times.parse("2026-11-20T00:00:00Z")
         monkeypatch.setattr(times, "now", lambda: self.now)
@@ -101,6 +101,10 @@ class World:
         self.spec = world.spec.parse(world.MODEL_YAML)
         self.spec["retrain"] |= {"budget": 2.0, "cool_down": 3600, "per_day": 2}
         self.spec["retrain"]["on"] = ["violation", "data"]
+        if jobs > 1:
+            space = {"rate": {"type": "number", "min": 0.1, "max": 0.9, "scale": "auto"}}
+            search = {"strategy": "random", "metric": None, "ranges": space, "early_stopping": False}
+            self.spec["train"]["tune"] = search | {"jobs": jobs, "parallel": 3}
         item = {"spec": json.dumps(self.spec), "digest": world.DIGEST}
         champion = {"version": 1, "deployment": "d1", "promoted_at": "2013-03-01T00:00:00Z", "previous": None}
         carried = {"model_data": "s3://b/m", "code": "s3://b/c/", "trained_until": "2013-02-15T00:00:00Z"}
@@ -188,10 +192,10 @@ class World:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     print_blob=True,
 )
-@given(steps=steps)
-def test_whatever_happens_in_whatever_order(ledger, executions, table, steps):
+@given(steps=steps, jobs=st.sampled_from([1, 4]))
+def test_whatever_happens_in_whatever_order(ledger, executions, table, steps, jobs):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        one = World(ledger, executions, monkeypatch)
+        one = World(ledger, executions, monkeypatch, jobs)
         for kind, value in steps:
             one.step(kind, value)
             one.check()

@@ -7,6 +7,8 @@ import pytest
 from botocore.validate import ParamValidator
 from evergreen import budget, names, spec, tuning
 from evergreen.errors import SpecInvalid
+from hypothesis import given
+from hypothesis import strategies as st
 from train import admit_run
 
 from tests.unit import world
@@ -111,6 +113,22 @@ def test_a_search_is_reserved_for_and_counted_with_all_its_instances():
     preparation = budget.PREPARE_AND_EVALUATE * 0.115 / 3600
     assert budget.reserve(train) - preparation == pytest.approx(12 * (budget.reserve(alone) - preparation))
     assert budget.hourly(train) == pytest.approx(3 * budget.hourly(alone))
+
+
+seconds = st.integers(1, 3600)
+
+
+@given(trainings=st.lists(seconds, min_size=1, max_size=12), at_once=st.integers(1, 5), others=seconds)
+def test_what_is_counted_is_never_under_the_bill_nor_over_what_was_reserved(trainings, at_once, others):
+    """One after the other on the instance that is free first, as a tuning job starts its training jobs."""
+    train = tuned()
+    train["tune"] |= {"jobs": len(trainings), "parallel": at_once}
+    free = [0] * at_once
+    for took in trainings:
+        free[free.index(min(free))] += took
+    bill = (sum(trainings) + 2 * others) * 0.115 / 3600
+    counted = budget.spent(budget.reserve(train), budget.hourly(train), max(free) + 2 * others)
+    assert bill - 1e-9 <= counted <= budget.reserve(train)
 
 
 def test_the_plan_names_the_search_after_its_run(ledger):
