@@ -103,6 +103,11 @@ def canary(deployment: dict) -> str:
         tip = f"second {sample['at']:.0f}: {sample['old']} to {old}, {sample['new']} to {new}"
         body += charts.bar(left, y.start, width, round(cut - y.start, 2), "old", tip)
         body += charts.bar(left, cut, width, round(y.end - cut, 2), "new", tip)
+        if failed := sample["old_failed"] + sample["new_failed"]:
+            top = y.at(failed / total)
+            blamed = f"{sample['new_failed']} failed in {new}, {sample['old_failed']} in {old}"
+            tip = f"second {sample['at']:.0f}: {blamed}"
+            body += charts.bar(left, top, width, round(y.end - top, 2), "failed", tip)
     for second in charts.ticks(0, last, 5):
         body += charts.text(x.at(second), height - 5, f"{second:g} s")
     marks = [(y.at(share), f"{share:.0%}") for share in (0, 0.5, 1)]

@@ -1,26 +1,29 @@
-"""python -m local loop: the whole loop on the example's data, from a published folder to a better successor.
+"""python -m local loop: the whole loop on the example's data, from a published folder to a better successor,
+and a faulty one after it that is rolled back.
 
 Only the outside world is scripted (local/world.py). What the machines do is watched (local/watch.py), kept in
 loop.json and shown in report.html. Ends with 0 only if the loop closed: two champions, the later one caused
-by a violation.
+by a violation, and the faulty version gone without a request lost that it did not fail itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 
 from jobs.spec import duration
-from local import compare, console, people, record, report, stack
+from local import compare, console, people, record, report, rollbacks, stack
 from local.console import Console
 from local.machine import ROOT
 from local.memory import Memory
@@ -30,7 +33,12 @@ from local.world import MODEL, World
 
 BEGIN = datetime(2013, 3, 1, tzinfo=UTC)
 SUMMERS_END = datetime(2013, 8, 31, tzinfo=UTC)  # the storms of July, and the weeks after them
+# The files of July are there, which the champion has not seen; and it is a day of bad weather, on which the
+# stations report no pressure for many of the flights.
+FAULTY_ON = datetime(2013, 8, 8, tzinfo=UTC)
+REPEATED_ON = FAULTY_ON + timedelta(days=2)  # when the approval is delivered once more
 FOLDER = stack.ROOT_DIR / "models" / MODEL
+SUCCESSOR = stack.ROOT_DIR / "local" / "successor"  # files that replace those of FOLDER
 MACHINES = {
     "onboard": "OnboardMachine",
     "train": "TrainMachine",
@@ -122,10 +130,12 @@ class Loop:
             self.screen.say(
                 f"world   1 March 2013; {self.world.sent.files} files of data, then {FOLDER.name} published"
             )
-            self.publish()
+            self.publish(FOLDER)
             self.world.expect()
             self.world.wait()
             self.needs_champion()
+            self.world.plan(FAULTY_ON, self.publish_successor)
+            self.world.plan(REPEATED_ON, self.deliver_again)
             self.world.replay(self.options.until, self.show_progress, self.options.rate)
 
     def needs_champion(self) -> None:
@@ -133,13 +143,31 @@ class Loop:
         if not any(execution.ended_in == "ModelDeployed" for execution in self.watch.executions()):
             raise RuntimeError("no model came into service")
 
-    def publish(self) -> None:
+    def publish_successor(self) -> None:
+        """New code of the model, with a defect that its held-out rows cannot show."""
+        files = ", ".join(sorted(path.name for path in SUCCESSOR.glob("*.py")))
+        self.screen.say(f"world   {FAULTY_ON:%-d %B}: a faster {files} is published, with a defect")
+        with tempfile.TemporaryDirectory(prefix="evergreen-") as scratch:
+            ignored = shutil.ignore_patterns("__pycache__")
+            folder = Path(shutil.copytree(FOLDER, Path(scratch) / MODEL, ignore=ignored))
+            shutil.copytree(SUCCESSOR, folder, ignore=ignored, dirs_exist_ok=True)
+            self.publish(folder)
+
+    def deliver_again(self) -> None:
+        """EventBridge may deliver an event twice: here the last approval, days after it was answered."""
+        shipped = [execution for execution in self.watch.executions() if execution.machine == "deploy"][-1]
+        self.screen.say(f"world   {REPEATED_ON:%-d %B}: {shipped.cause['text']} is delivered once more")
+        self.stack.client("stepfunctions").start_execution(
+            stateMachineArn=self.stack.outputs[MACHINES["deploy"]], input=json.dumps(shipped.event)
+        )
+
+    def publish(self, folder: Path) -> None:
         """As anyone would: the command of models/publish.py."""
         command = [
             sys.executable,
             "-m",
             "models.publish",
-            str(FOLDER),
+            str(folder),
             "--bucket",
             self.stack.outputs["Bucket"],
         ]
@@ -148,7 +176,7 @@ class Loop:
             command, env=os.environ | aws, cwd=stack.ROOT_DIR, capture_output=True, text=True
         )
         if done.returncode:
-            raise RuntimeError(f"publishing {FOLDER} failed: {done.stderr.strip() or done.stdout.strip()}")
+            raise RuntimeError(f"publishing {folder} failed: {done.stderr.strip() or done.stdout.strip()}")
 
     def show_progress(self) -> None:
         sent, now = self.world.sent, self.world.now
@@ -176,6 +204,7 @@ class Loop:
                 "labels": sent.labels,
                 "files": sent.files,
                 "failures": len(sent.failures),
+                "lost": len(sent.failures),
             },
             "executions": [record.execution_record(execution, self.watch.began) for execution in executions],
         }
@@ -184,16 +213,20 @@ class Loop:
             "windows": [],
             "decisions": [],
             "deployments": [],
+            "rollbacks": [],
             "before_after": [],
             "weeks": [],
         }
         try:
             kept |= self.findings(kept["executions"])
+            kept["counts"]["lost"] = rollbacks.lost(kept["rollbacks"], len(sent.failures))
             kept |= self.compared(kept)
         except Exception as error:
             self.screen.say(f"the record is not whole: {described(error)}")
             broken = broken or error
         kept["missing"] = record.missing(kept["champions"], kept["executions"], kept["windows"])
+        if self.world.now > REPEATED_ON:
+            kept["missing"] = kept["missing"] or rollbacks.unsafe(kept)
         kept["closed"] = kept["missing"] is None
         if broken and not kept["closed"]:
             kept["missing"] += f". The run stopped: {described(broken)}"
@@ -206,11 +239,14 @@ class Loop:
         bucket = self.stack.outputs["Bucket"]
         reader = record.Reader(MODEL, self.person, client("s3"), client("cloudwatch"), bucket)
         champions = reader.champions()
+        deployments = reader.deployments(self.watch.executions(), champions)
+        rows = reader.history("DeploymentStarted", "DeploymentRolledBack", "DeploymentDropped")
         return {
             "champions": champions,
             "windows": reader.windows(),
             "decisions": reader.decisions(),
-            "deployments": reader.deployments(self.watch.executions(), champions),
+            "deployments": deployments,
+            "rollbacks": rollbacks.rollbacks(rows, deployments),
             "executions": [found | {"cause": reader.worded(found["cause"])} for found in executions],
         }
 
@@ -229,9 +265,9 @@ class Loop:
         """Writes the files, prints the timeline and the tables, and what it cost."""
         screen, seconds = self.screen, kept["seconds"]
         paths = record.save(kept, self.options.out, report.write)
-        for block in (console.timeline(kept), console.champions(kept), console.before_after(kept)):
-            if block:
-                screen.block(block)
+        blocks = (console.timeline, console.champions, rollbacks.told, console.before_after)
+        for block in filter(None, (told(kept) for told in blocks)):
+            screen.block(block)
         for failure in dict.fromkeys(self.world.sent.failures):
             screen.block(f"not answered: {failure}")
         setup = f"set-up {clock(seconds['setup'])}, " if seconds["setup"] is not None else ""

@@ -4,7 +4,8 @@
     closed, missing          did the loop close; if not, what is missing, in words
     world                    {from, until}: the stretch of the data's year that was replayed
     seconds, peak_mb         {setup, run}; the peak of the whole process tree's memory
-    counts                   {requests, predictions, labels, files, failures}: what the outside world sent
+    counts                   {requests, predictions, labels, files, failures, lost}: what the outside world
+                             sent; lost are failures that no rolled back version is to blame for
     executions[]             machine, arn, cause_event_id, cause, status, at (the event's time), start and
                              seconds (real, since the run began), states [{name, start, seconds}], ended_in,
                              reason
@@ -17,8 +18,9 @@
                              successor on the same rows, while the successor was in service
     weeks[]                  the same by week: old_version, new_version, from, to, rows, old and new
                              {metric: value}
-    deployments[]            name, version, previous, seconds, outcome, samples [{at, old, new}]: requests
-                             that each fleet answered, by second
+    deployments[]            name, version, previous, seconds, outcome, samples [{at, old, new, old_failed,
+                             new_failed}]: requests that each fleet was sent, and answered with 5XX, by second
+    rollbacks[]              as local/rollbacks.py has it
 
 A cause and a signal are {kind, id, at, by, text?}, as in the ledger; times are ISO 8601 in UTC.
 """
@@ -44,11 +46,11 @@ class Reader:
         self.model, self.api, self.s3, self.cloudwatch, self.bucket = model, api, s3, cloudwatch, bucket
         self._history: list[dict] | None = None
 
-    def history(self, kind: str) -> list[dict]:
-        """The ledger's rows of one kind, oldest first."""
+    def history(self, *kinds: str) -> list[dict]:
+        """The ledger's rows of these kinds, oldest first."""
         if self._history is None:
             self._history = sorted(self._pages(), key=lambda row: (row["at"], row["recorded_at"]))
-        return [row for row in self._history if row["kind"] == kind]
+        return [row for row in self._history if row["kind"] in kinds]
 
     def _pages(self) -> Iterator[dict]:
         path, following = f"/models/{self.model}/history?limit=100", ""
@@ -134,34 +136,41 @@ class Reader:
 
     def _deployment(self, execution: Execution, champions: list[dict]) -> dict | None:
         version = execution.event["detail"]["ModelPackageVersion"]
-        new = next((c for c in champions if c["version"] == version), None)
+        names = {row["version"]: row["deployment"] for row in self.history("DeploymentStarted")}
         before = [c for c in champions if c["version"] < version]
-        if new is None or not before:
+        if version not in names or not before:
             return None
-        old = before[-1]
+        old, new = before[-1], names[version]
         begin = next(state.entered for state in execution.states if state.name == "UpdateEndpoint")
         end = execution.stopped or begin
-        counts = [self._invocations(champion["deployment"], begin, end) for champion in (old, new)]
-        seconds = range(int(begin), int(end) + 1)
         return {
-            "name": new["deployment"],
+            "name": new,
             "version": version,
             "previous": old["version"],
             "seconds": round(end - begin, 1),
             "outcome": execution.ended_in,
-            "samples": [
-                {"at": at - int(begin), "old": counts[0].get(at, 0), "new": counts[1].get(at, 0)}
-                for at in seconds
-            ],
+            "samples": self._samples(old["deployment"], new, begin, end),
         }
 
-    def _invocations(self, config: str, begin: float, end: float) -> dict[int, int]:
-        """Epoch second -> requests that the fleet of an endpoint config answered."""
+    def _samples(self, old: str, new: str, begin: float, end: float) -> list[dict]:
+        counts = {
+            "old": self._counted("Invocations", old, begin, end),
+            "new": self._counted("Invocations", new, begin, end),
+            "old_failed": self._counted("Invocation5XXErrors", old, begin, end),
+            "new_failed": self._counted("Invocation5XXErrors", new, begin, end),
+        }
+        return [
+            {"at": at - int(begin)} | {name: found.get(at, 0) for name, found in counts.items()}
+            for at in range(int(begin), int(end) + 1)
+        ]
+
+    def _counted(self, metric: str, config: str, begin: float, end: float) -> dict[int, int]:
+        """Epoch second -> the sum of a metric of the fleet of an endpoint config."""
         endpoint = config.rsplit("-v", 1)[0]
         dimensions = {"EndpointName": endpoint, "VariantName": "main", "EndpointConfigName": config}
         found = self.cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
-            MetricName="Invocations",
+            MetricName=metric,
             Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
             StartTime=datetime.fromtimestamp(begin, UTC) - ROOM,
             EndTime=datetime.fromtimestamp(end, UTC) + ROOM,

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from local import figures
+from local import figures, rollbacks
 from local.figures import LOWER_IS_BETTER
+from local.page import key, section, table, tag
 from local.record import changes, telling
 from local.wording import clock, day, grouped, interval, number, short_day, span, who, why
-
-ACTS = {"rollback": "roll back"}
 
 
 def write(record: dict, path: Path) -> Path:
@@ -32,6 +30,7 @@ def render(record: dict) -> str:
         quality,
         before_after,
         champions,
+        rollbacks.section,
         canaries,
         drift,
         timeline,
@@ -47,34 +46,6 @@ def render(record: dict) -> str:
         f"<body><main>\n{body}\n<footer>Read from the run's record, <code>loop.json</code>, beside this file."
         "</footer></main></body></html>\n"
     )
-
-
-def section(title: str, lead: str, body: str) -> str:
-    said = f'<p class="soft">{escape(lead)}</p>' if lead else ""
-    return f"<section><h2>{escape(title)}</h2>{said}{body}</section>"
-
-
-def table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = (), stack: bool = True
-) -> str:
-    """Cells are HTML already. On a phone each row becomes a block, its cells named by their heads."""
-    kind = [' class="n"' if column in numeric else "" for column in range(len(heads))]
-    names = "".join(f"<th{css}>{escape(name)}</th>" for name, css in zip(heads, kind, strict=True))
-    body = ""
-    for row in rows:
-        cells = zip(heads, row, kind, strict=True)
-        body += (
-            "<tr>"
-            + "".join(f'<td{css} data-name="{escape(h)}">{cell}</td>' for h, cell, css in cells)
-            + "</tr>"
-        )
-    css = "rows stack" if stack else "rows"
-    return f'<table class="{css}"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def key(*entries: tuple[str, str]) -> str:
-    spans = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for css, name in entries)
-    return f'<div class="key">{spans}</div>'
 
 
 def head(record: dict) -> str:
@@ -205,9 +176,10 @@ def canaries(record: dict) -> str:
     if not shown:
         return ""
     return section(
-        "The canary",
+        "The canaries",
         "Which fleet answered, second by second, from the endpoint's own Invocations metric.",
-        key(("old", "the fleet in service"), ("new", "the new fleet")) + "".join(map(figures.canary, shown)),
+        key(("old", "the fleet in service"), ("new", "the new fleet"), ("failed", "its 5XX answers"))
+        + "".join(map(figures.canary, shown)),
     )
 
 
@@ -268,10 +240,6 @@ def decisions(record: dict) -> str:
     heads = ("on", "signal", "decision", "reason")
     lead = "What respond made of each signal, as the ledger has it."
     return section("Decisions", lead, f"<figure>{table(heads, rows)}</figure>")
-
-
-def tag(decision: str) -> str:
-    return f'<span class="tag {escape(decision)}">{escape(ACTS.get(decision, decision))}</span>'
 
 
 def windows(record: dict) -> str:

@@ -72,6 +72,7 @@ class World:
         self._looked_at: set[str] = set()
         self._expecting_until = 0.0
         self._failing = 0  # requests in a row
+        self._plans: list[tuple[datetime, Callable[[], None]]] = []
 
     def begin(self, moment: datetime) -> None:
         """Puts the clock to a moment and uploads the months that are over by then."""
@@ -131,6 +132,18 @@ class World:
                 self.person.post(path, {"decision": "approve", "reason": reason})
                 self.expect()
 
+    def plan(self, moment: datetime, act: Callable[[], None]) -> None:
+        """Somebody does something that starts a machine, once `replay` has come to the moment."""
+        self._plans.append((moment, act))
+
+    def act(self) -> None:
+        """Does what was planned for by now."""
+        due = [act for moment, act in self._plans if moment <= self.now]
+        self._plans = [plan for plan in self._plans if plan[0] > self.now]
+        for act in due:
+            act()
+            self.expect()
+
     def replay(self, until: datetime, tell: Callable[[], None], rate: float = 0) -> None:
         """Sends the flights from now on, in time order, until a moment; `tell` is called after each batch.
 
@@ -138,6 +151,7 @@ class World:
         """
         while self.now < until:
             started = time.monotonic()
+            self.act()
             self.wait(self.trickle)
             self.move(min(self.now + BATCH, until))
             self.predict(self._row_at(self.now))
@@ -146,7 +160,8 @@ class World:
             tell()
             if rate:
                 time.sleep(max(0, BATCH / timedelta(days=1) / rate - (time.monotonic() - started)))
-        self.wait()
+        self.act()
+        self.wait(self.trickle)
 
     def trickle(self, running: list[Execution]) -> None:
         """A few flights, while a deployment shifts traffic from one champion to the next."""
@@ -196,9 +211,13 @@ class World:
 
 
 def instances(rows: pa.Table) -> list[dict]:
-    """Rows as the API takes them: what is known at departure, the id and the time; not the target."""
+    """Rows as a client sends them: the id, the time, and what it knows at departure; a value that nobody
+    knows is left out."""
     columns = [name for name in rows.column_names if name != "late"]
-    found = rows.select(columns).to_pylist()
+    found = [
+        {name: value for name, value in row.items() if value is not None}
+        for row in rows.select(columns).to_pylist()
+    ]
     for row in found:
         row["scheduled_departure"] = row["scheduled_departure"].isoformat()
     return found

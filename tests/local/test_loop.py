@@ -259,6 +259,23 @@ def test_a_window_that_is_due_is_waited_for_once(outside, monkeypatch):
     assert polls == [START + timedelta(days=7), START + timedelta(days=30)]
 
 
+def test_what_is_planned_is_done_once_when_its_day_has_come(outside):
+    made, _, _ = outside
+    done = []
+    for day in (1, 3, 9):
+        made.plan(START + timedelta(days=day), lambda: done.append(made.now))
+    made.replay(START + timedelta(days=3), silent)
+    assert done == [START + timedelta(days=1), START + timedelta(days=3)]
+
+
+def test_a_client_leaves_out_what_nobody_knows():
+    rows = pa.table({"scheduled_departure": pa.array([0, 1], pa.timestamp("us")), "temp": [None, 51.1]})
+    assert [sorted(row) for row in world.instances(rows)] == [
+        ["scheduled_departure"],
+        ["scheduled_departure", "temp"],
+    ]
+
+
 def execution(machine: str, *states: str, status: str = "RUNNING") -> Execution:
     found = Execution(machine, f"arn:{machine}", 0.0, {"id": "e"}, status)
     found.states = [State(name, "Task", 0.0, 1.0) for name in states]

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from local import charts, report
+from local import charts, report, rollbacks
 from local.charts import Axis
 
 VOID = {"meta", "br"}
@@ -67,6 +67,21 @@ def change(metric: str, old: float, new: float) -> dict:
     return {"old_version": 1, "new_version": 2, "metric": metric, "old": old, "new": new, **span}
 
 
+def sample(at: int, old: int, new: int, failed: int = 0) -> dict:
+    return {"at": at, "old": old, "new": new, "old_failed": 0, "new_failed": failed}
+
+
+def history(*kinds: str) -> list[dict]:
+    """The ledger's rows of a version that was approved and came back."""
+    about = {"version": 3, "deployment": "evergreen-flights-v3-4d5e6f", "at": "2013-08-05T00:00:00Z"}
+    told = {"approved_by": "arn:aws:iam::000000000000:user/owner", "cause": {"kind": "code", "id": "4d5e"}}
+    reason = {
+        "DeploymentRolledBack": "alarm <errors> was tripped",
+        "DeploymentDropped": "version 3 is Rejected in the registry now",
+    }
+    return [{"kind": kind, "reason": reason.get(kind), **about, **told} for kind in kinds]
+
+
 @pytest.fixture
 def record() -> dict:
     return {
@@ -78,7 +93,7 @@ def record() -> dict:
         "world": {"from": "2013-03-01T00:00:00Z", "until": "2013-09-01T00:00:00Z"},
         "seconds": {"setup": 90.0, "run": 200.0},
         "peak_mb": 2048,
-        "counts": {"requests": 800, "predictions": 150000, "labels": 149000, "files": 7},
+        "counts": {"requests": 800, "predictions": 150000, "labels": 149000, "files": 7, "lost": 0},
         "executions": [
             {
                 "machine": "train",
@@ -114,9 +129,11 @@ def record() -> dict:
         "deployments": [
             {"name": "evergreen-flights-v2-1a2b3c", "version": 2, "previous": 1, "seconds": 3.0,
              "outcome": "ModelDeployed",
-             "samples": [{"at": 0, "old": 9, "new": 1}, {"at": 1, "old": 0, "new": 0},
-                         {"at": 2, "old": 0, "new": 8}]}
+             "samples": [sample(0, 9, 1), sample(1, 0, 0), sample(2, 0, 8)]},
+            {"name": "evergreen-flights-v3-4d5e6f", "version": 3, "previous": 2, "seconds": 2.0,
+             "outcome": "DeploymentRolledBack", "samples": [sample(0, 9, 3, failed=2), sample(1, 8, 0)]},
         ],
+        "rollbacks": [],
     }  # fmt: skip
 
 
@@ -161,6 +178,49 @@ def test_what_the_run_said_is_escaped(record):
     assert "over &lt;0.45&gt;" in report.render(record)
 
 
+ENDS = ("DeploymentStarted", "DeploymentRolledBack", "DeploymentDropped")
+
+
+def test_a_version_that_came_back_is_told_with_what_it_cost(record):
+    record["rollbacks"] = rollbacks.rollbacks(history(*ENDS), record["deployments"])
+    [found] = record["rollbacks"]
+    assert (found["requests"], found["failed"]) == (
+        {"champion": 17, "challenger": 3},
+        {"champion": 0, "challenger": 2},
+    )
+    assert rollbacks.lost(record["rollbacks"], failures=2) == 0
+    page = report.render(record)
+    assert "2 of 3<small>0 of 17 in the fleet before</small>" in page
+    assert "alarm &lt;errors&gt; was tripped" in page
+    assert page.count('rect class="failed"') == 1
+    text = rollbacks.told(record)
+    assert "v3       5 Aug 2013  owner  2 of 3" in text
+    assert "800 requests 2 failed in its fleet and 0 anywhere else" in text
+    assert "dropped: version 3 is Rejected in the registry now." in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "failures", "said"),
+    [
+        (ENDS[:1], 2, "was not rolled back"),
+        (ENDS, 3, "1 requests failed that version 3 did not answer"),
+        (ENDS[:2], 2, "was not dropped when it came again"),
+        (ENDS, 2, None),
+    ],
+)
+def test_a_faulty_version_ends_as_it_should_or_it_is_said(record, ends, failures, said):
+    record["rollbacks"] = rollbacks.rollbacks(history(*ends), record["deployments"])
+    record["counts"]["lost"] = rollbacks.lost(record["rollbacks"], failures)
+    found = rollbacks.unsafe(record)
+    assert said in found if said else found is None
+
+
+def test_a_version_that_came_back_for_nothing_is_said(record):
+    record["deployments"][1]["samples"] = [sample(0, 9, 3)]
+    record["rollbacks"] = rollbacks.rollbacks(history(*ENDS), record["deployments"])
+    assert "failed no request" in rollbacks.unsafe(record)
+
+
 def test_a_loop_that_did_not_close_says_what_is_missing(record):
     open_ended = copy.deepcopy(record) | {
         "closed": False,
@@ -171,6 +231,7 @@ def test_a_loop_that_did_not_close_says_what_is_missing(record):
         "before_after": [],
         "weeks": [],
         "deployments": [],
+        "rollbacks": [],
         "executions": [],
     }
     page = report.render(open_ended)

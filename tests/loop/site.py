@@ -96,6 +96,16 @@ class Site:
         decision = {"decision": "approve", "reason": "good enough for a test"}
         self.owner.post(f"/models/{model}/versions/{version}/approval", decision)
 
+    def ship(
+        self, model: str, edits: Mapping[str, str], code: Mapping | None = None
+    ) -> tuple[int, Execution]:
+        """Publishes a folder and approves what is trained of it: (version, how its deployment ended)."""
+        trained = self.ended("train", because_of(self.publish(model, edits, code)))
+        assert trained.ended_in == "ModelRegistered", trained.reason
+        version = self.history(model, "RunEnded", trained.cause["id"])[0]["version"]
+        self.approve(model, version)
+        return version, self.ended("deploy", ships(model, version))
+
     def predict(self, model: str, rows: list[Json], caller: Caller | None = None) -> Json:
         return (caller or self.owner).post(f"/models/{model}/predictions", {"instances": rows})
 

@@ -1,5 +1,5 @@
 """The loop on a slice of the example's data, through the code of `make loop`: one flight in four, from the
-last days of March to the week of April in which the first model loses its quality."""
+last days of March to the week of April in which the first model loses its quality; then a faulty version."""
 
 import json
 import shutil
@@ -19,7 +19,8 @@ from tests.loop import folders
 pytestmark = pytest.mark.loop
 
 EVERY = 4  # one flight in so many
-BEGIN, END = datetime(2013, 3, 29, tzinfo=UTC), "2013-05-01"
+BEGIN, END = datetime(2013, 3, 29, tzinfo=UTC), "2013-05-09"
+FAULTY_ON, REPEATED_ON = datetime(2013, 5, 8, tzinfo=UTC), datetime(2013, 5, 8, 12, tzinfo=UTC)
 # The example's thresholds, for a quarter of its rows.
 EDITS = {
     "tolerance: 0.05": "tolerance: 0.0",
@@ -27,13 +28,12 @@ EDITS = {
     "margin: 0.0": "margin: -0.1",
     "min_rows: 2000": "min_rows: 500",
     "min_rows: 1000": "min_rows: 500",
-    "bake: 10m": "bake: 2m",
     "latency_p99: 200ms": "latency_p99: 30s",  # a busy machine is no reason to roll back
 }
 GOOD_ENDS = {
     "onboard": {"ModelOnboarded"},
     "train": {"ModelRegistered", "TrainingDropped"},
-    "deploy": {"ModelDeployed"},
+    "deploy": {"ModelDeployed", "DeploymentRolledBack", "DeploymentDropped"},
     "monitor": {"NoData", "TooFewRows", "WindowClean", "ViolationsFound"},
     "respond": {"RetrainingRequested", "OwnerNotified", "LeftAlone"},
 }
@@ -47,6 +47,11 @@ class Run:
     record: dict
     loop: loop.Loop
     out: Path
+
+    def package(self, version: int) -> str:
+        """The ARN of a version."""
+        [found] = self.ledger(f"PACKAGE#{version:06d}")
+        return found["package_arn"]
 
     def ledger(self, key: str) -> list[dict]:
         """The model's records whose sort key begins so."""
@@ -72,6 +77,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         patch.setattr(flights, "table", lambda: few)
         patch.setattr(loop, "FOLDER", folder)
         patch.setattr(loop, "BEGIN", BEGIN)
+        patch.setattr(loop, "FAULTY_ON", FAULTY_ON)
+        patch.setattr(loop, "REPEATED_ON", REPEATED_ON)
         with Memory() as memory:
             followed = loop.Loop(running, options, Console())
             status = loop.follow(followed, memory)
@@ -99,7 +106,7 @@ def test_a_person_approved_the_first_champion_and_a_violation_caused_the_second(
 def test_every_execution_ended_well_and_nothing_was_left_over(run: Run) -> None:
     ends = {(found["machine"], found["status"], found["ended_in"]) for found in run.record["executions"]}
     bad = {end for end in ends if end[1] != "SUCCEEDED" or end[2] not in GOOD_ENDS[end[0]]}
-    assert not bad
+    assert bad == {("deploy", "FAILED", "DeploymentRolledBack")}
     assert {machine for machine, _, _ in ends} == set(GOOD_ENDS)
     assert all(found["states"] and found["cause_event_id"] for found in run.record["executions"])
     sqs = run.loop.stack.client("sqs")
@@ -124,15 +131,28 @@ def test_the_ledger_has_every_champion_and_the_locks_are_free(run: Run) -> None:
     [champion] = run.ledger("CHAMPION")
     assert (champion["version"], champion["previous"]["version"]) == (2, 1)
     statuses = {package["version"]: package["status"] for package in run.ledger("PACKAGE#")}
-    assert (statuses[1], statuses[2]) == ("Replaced", "InService")
+    assert statuses == {1: "Replaced", 2: "InService", 3: "RolledBack"}
     deployed = [row for row in run.ledger("H#") if row["kind"] == "ModelDeployed"]
     assert [row["version"] for row in deployed] == [1, 2]
     locks = {lock["sk"]: int(lock["expires_at"]) for lock in run.ledger("LOCK#")}
     assert locks == {"LOCK#train": 0, "LOCK#deploy": 0}
 
 
-def test_the_endpoint_serves_the_second_and_no_client_saw_an_error(run: Run) -> None:
-    assert run.loop.world.sent.failures == []
+def test_a_faulty_version_that_a_person_approved_came_back_and_cost_only_what_it_failed(run: Run) -> None:
+    [found] = run.record["rollbacks"]
+    assert (found["version"], found["cause"]["kind"]) == (3, "code")
+    assert found["approved_by"].endswith(":user/evergreen-owner")
+    assert f"{found['deployment']}-errors" in found["reason"]
+    assert found["dropped"] == "version 3 is Rejected in the registry now"
+    assert found["failed"]["challenger"] == len(run.loop.world.sent.failures) > 0
+    assert (found["failed"]["champion"], run.record["counts"]["lost"]) == (0, 0)
+    assert all("KeyError: 'pressure'" in failure for failure in run.loop.world.sent.failures)
+    package = run.loop.stack.client("sagemaker").describe_model_package(ModelPackageName=run.package(3))
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert found["reason"] in package["ApprovalDescription"]
+
+
+def test_the_endpoint_serves_the_second(run: Run) -> None:
     endpoint = run.loop.stack.client("sagemaker").describe_endpoint(EndpointName="evergreen-flights")
     assert endpoint["EndpointStatus"] == "InService"
     assert endpoint["EndpointConfigName"] == run.record["champions"][1]["deployment"]

@@ -7,7 +7,7 @@ from local import people, stack
 from local.people import Caller
 from local.watch import Execution
 from tests.loop import folders
-from tests.loop.site import Site, Traffic, because_of, ships
+from tests.loop.site import Site, Traffic
 
 pytestmark = pytest.mark.loop
 
@@ -27,7 +27,7 @@ SHADOW = SCALED | {"strategy: all_at_once": "strategy: shadow"}
 def shipped(site: Site) -> Site:
     """The first version of the model, scaled, in service."""
     site.upload(NAME, "2013.parquet", folders.parquet(folders.sample()))
-    ship(site, SCALED)
+    site.ship(NAME, SCALED)
     return site
 
 
@@ -35,16 +35,6 @@ def shipped(site: Site) -> Site:
 def client(site: Site) -> Caller:
     """Who asks while versions come and go."""
     return people.hire(site.client("iam"), "client", site.stack.api_url, stack.REGION)
-
-
-def ship(site: Site, edits: dict, code: dict | None = None) -> tuple[int, Execution]:
-    """(version, how its deployment ended), once it is trained and approved."""
-    digest = site.publish(NAME, edits, code)
-    trained = site.ended("train", because_of(digest))
-    assert trained.ended_in == "ModelRegistered", trained.reason
-    version = site.history(NAME, "RunEnded", trained.cause["id"])[0]["version"]
-    site.approve(NAME, version)
-    return version, site.ended("deploy", ships(NAME, version))
 
 
 def states(site: Site, execution: Execution) -> list[str]:
@@ -71,7 +61,7 @@ def test_in_batches_to_another_instance_type_and_back_by_a_person(shipped: Site,
     assert scalable(site) == [(2, 3)]
     with Traffic(site, NAME, folders.new_flights(1), client) as traffic:
         site.wait("traffic", lambda: traffic.answers)
-        version, execution = ship(site, ROLLING)
+        version, execution = site.ship(NAME, ROLLING)
         assert execution.ended_in == "ModelDeployed", execution.reason
         assert "DeregisterScalableTarget" in states(site, execution)
         assert scalable(site) == [(2, 3)]
@@ -101,7 +91,7 @@ def test_a_shadow_that_fails_is_dropped_and_nobody_notices(shipped: Site, client
     champion = site.champion(NAME)
     with Traffic(site, NAME, folders.new_flights(1), client) as traffic:
         site.wait("traffic", lambda: traffic.answers)
-        version, execution = ship(site, SHADOW, folders.ANSWERING_NOTHING)
+        version, execution = site.ship(NAME, SHADOW, folders.ANSWERING_NOTHING)
     error, cause = site.failure(execution)
     assert error == "DeploymentRolledBack"
     assert "100.00% failed (production: 0.00%)" in cause
@@ -116,7 +106,7 @@ def test_a_shadow_that_holds_is_promoted(shipped: Site, client: Caller) -> None:
     site = shipped
     with Traffic(site, NAME, folders.new_flights(1), client) as traffic:
         site.wait("traffic", lambda: traffic.answers)
-        version, execution = ship(site, SHADOW, {"train.py": "\n# sound\n"})
+        version, execution = site.ship(NAME, SHADOW, {"train.py": "\n# sound\n"})
     assert execution.ended_in == "ModelDeployed", execution.reason
     assert not traffic.refusals
     assert site.champion(NAME)["version"] == version
