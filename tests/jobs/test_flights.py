@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from datetime import UTC, datetime
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from evergreen import spec as layer_spec
+from evergreen import tuning
 
 from jobs import spec as model_spec
 from local import flights
@@ -67,3 +72,35 @@ def test_what_training_never_saw_is_missing_to_the_model() -> None:
     matrix = features.encode(columns, categories)
     assert matrix[0].tolist() == [1.0] * len(features.FEATURES)
     assert np.isnan(matrix[1]).all()
+
+
+def train(folder: Path, *flags: str) -> tuple[list[float], bytes]:
+    """The losses that the script printed, and the model that it wrote."""
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    places = ["--train", str(folder / "train"), "--model-dir", str(model), "--iterations", "25"]
+    command = [sys.executable, str(FLIGHTS / "train.py"), *places, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    tune = {"metric": "log_loss"}
+    pattern = tuning.metric(tune, "roc_auc", "binary_classification")["regex"]
+    return [float(value) for value in re.findall(pattern, done.stdout)], (model / "model.joblib").read_bytes()
+
+
+def test_the_newest_days_judge_a_model_that_has_not_seen_them(tmp_path: Path) -> None:
+    """What a tuning job reads; the model itself learns from all rows, and is the same without it."""
+    start, end = datetime(2013, 2, 1, tzinfo=UTC), datetime(2013, 3, 1, tzinfo=UTC)
+    rows = flights.rows(start, end)
+    (tmp_path / "train").mkdir()
+    pq.write_table(rows, tmp_path / "train" / "train.parquet")
+    losses, model = train(tmp_path, "--validation-days", "7")
+    assert len(losses) == 3, "after 10, 20 and 25 iterations"
+    assert losses == sorted(losses, reverse=True) and 0.2 < losses[-1] < 0.7
+    none, plain = train(tmp_path)
+    assert none == [] and plain == model
+    # Newest labels turned over: what was learned before them is worse on them.
+    newest = pc.greater(rows["scheduled_departure"], end - timedelta(days=7))
+    turned = pc.if_else(newest, pc.subtract(1, rows["late"]), rows["late"])
+    place = rows.schema.get_field_index("late")
+    pq.write_table(rows.set_column(place, "late", turned), tmp_path / "train" / "train.parquet")
+    worse, _ = train(tmp_path, "--validation-days", "7")
+    assert worse[-1] > 1
