@@ -107,6 +107,12 @@ def test_a_grid_is_as_large_as_it_is():
     assert (tuning.jobs(None), tuning.parallel(None)) == (1, 1)
 
 
+def test_each_price_is_of_a_type_that_can_be_trained_on():
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    assert not set(budget.prices()) - set(model.shape_for("TrainingInstanceType").enum)
+    assert all(0.01 < price < 200 for price in budget.prices().values())
+
+
 def test_a_search_is_reserved_for_and_counted_with_all_its_instances():
     train = tuned()
     alone = tuned(TUNE.split("  tune:")[0])
