@@ -233,4 +233,5 @@ class Scaling:
 
 
 def _missing(fleet: Fleet) -> int:
-    return max(0, fleet.desired - len(fleet.instances))
+    """Instances that a fleet should have and has not; a serverless one starts them as requests come."""
+    return 0 if fleet.serverless else max(0, fleet.desired - len(fleet.instances))

@@ -19,7 +19,14 @@ def production(side: Side) -> Record:
 def _summary(fleet: Fleet) -> Record:
     """A ProductionVariantSummary, or the pending one, which also knows the instance type."""
     desired_weight = fleet.weight if fleet.desired_weight is None else fleet.desired_weight
-    return {
+    capacity: Record = {
+        "CurrentInstanceCount": sum(instance.ready for instance in fleet.instances),
+        "DesiredInstanceCount": fleet.desired,
+        "InstanceType": fleet.settings.get("InstanceType"),
+    }
+    if fleet.serverless:
+        capacity = {"CurrentServerlessConfig": fleet.serverless}
+    return capacity | {
         "VariantName": fleet.variant,
         "DeployedImages": [
             {
@@ -31,9 +38,6 @@ def _summary(fleet: Fleet) -> Record:
         ],
         "CurrentWeight": fleet.weight,
         "DesiredWeight": desired_weight,
-        "CurrentInstanceCount": sum(instance.ready for instance in fleet.instances),
-        "DesiredInstanceCount": fleet.desired,
-        "InstanceType": fleet.settings.get("InstanceType"),
         "VariantStatus": [fleet.status] if fleet.status else None,
     }
 

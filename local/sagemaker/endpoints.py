@@ -21,6 +21,7 @@ UPDATABLE = {"InService", "UpdateRollbackFailed"}
 def create_endpoint(service: Service, params: Record) -> Record:
     config = service.store.get("EndpointConfig", params["EndpointConfigName"])
     policy = params.get("DeploymentConfig", {})
+    _check_policy(config, policy)
     deployment_config.check(policy, _counts(config))
     hosting = service.part(Hosting)
     side = _side(service, config)
@@ -45,6 +46,9 @@ def update_endpoint(service: Service, params: Record) -> Record:
     )
     excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", [])}
     _check_updatable(record)
+    _check_policy(config, policy)
+    if _is_serverless(config) and not any(fleet.serverless for fleet in endpoint.router.blue.fleets.values()):
+        raise invalid(f'Endpoint "{record["EndpointArn"]}" has instances: it cannot be made serverless.')
     _check_alarms(service, policy)
     with service.store.lock:
         _check_updatable(record)
@@ -72,6 +76,8 @@ def update_endpoint_weights_and_capacities(service: Service, params: Record) -> 
                 f'The variant name(s) "{", ".join(unknown)}" is/are not present within endpoint '
                 f'configuration "{endpoint.router.blue.config}".'
             )
+        if any(fleets[item["VariantName"]].serverless for item in wanted):
+            raise invalid("The local SageMaker does not change the capacity of a serverless variant.")
         if any(count < 1 for count in counts.values()):
             raise invalid("DesiredInstanceCount must be at least 1 without inference components.")
         for name, weight in weights.items():
@@ -138,7 +144,25 @@ def _by_variant(wanted: list[Record], name: str) -> dict[str, float]:
 
 
 def _counts(config: Record) -> list[int]:
-    return [variant["InitialInstanceCount"] for variant in config["ProductionVariants"]]
+    return [_first_instances(variant) for variant in config["ProductionVariants"]]
+
+
+def _first_instances(variant: Record) -> int:
+    """How many instances a deployment starts: a serverless variant is tried with one, which stays warm a
+    while."""
+    if serverless := variant.get("ServerlessConfig"):
+        return max(1, serverless.get("ProvisionedConcurrency", 0))
+    return variant["InitialInstanceCount"]
+
+
+def _is_serverless(config: Record) -> bool:
+    return any("ServerlessConfig" in variant for variant in config["ProductionVariants"])
+
+
+def _check_policy(config: Record, policy: Record) -> None:
+    """Deployment guardrails are for real-time and asynchronous endpoints."""
+    if policy and _is_serverless(config):
+        raise invalid("DeploymentConfig is not supported for serverless endpoints.")
 
 
 def _side(
@@ -159,13 +183,13 @@ def _side(
         made = Fleet(
             name,
             weight=variant.get("InitialVariantWeight", 1.0),
-            desired=variant["InitialInstanceCount"],
+            desired=_first_instances(variant),
             settings=variant,
             containers=resolve(service, model),
             model=model,
             resolved_at=now(),
         )
-        if name in old and "DesiredInstanceCount" not in excluded:
+        if name in old and not made.serverless and "DesiredInstanceCount" not in excluded:
             made.desired = old[name].desired
         if name in old and "DesiredWeight" not in excluded:
             made.weight = old[name].weight

@@ -8,6 +8,7 @@ import itertools
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from .. import clock
 from .capture import Capture
 from .descriptions import capture_summary, event_detail, production, spelled_for_events
 from .metrics import EndpointMetrics
-from .routing import Fleet, Router, Side
+from .routing import Fleet, Lease, NoCapacity, Router, Side
 from .service import Service
 from .store import Record, now
 from .variants import (
@@ -30,6 +31,8 @@ from .variants import (
 
 TICK = 1.0
 MOST_RESTART_DELAY = 30.0
+# Seconds, at SageMaker's time scale, that a serverless instance is kept warm; AWS does not say how many.
+KEPT_WARM = 300.0
 IN_PROGRESS = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 log = logging.getLogger(__name__)
@@ -121,8 +124,34 @@ class Endpoint:
             self._stop(instances)
             raise
         for fleet, instance in launched:
-            instance.ready = True
+            instance.ready, instance.idle_since = True, time.monotonic()
             self.router.add(fleet, [instance])
+
+    def warm_up(self, side: Side, fleet: Fleet) -> Lease:
+        """A serverless instance for one request that waits for it: the cold start. Raises LaunchFailed or
+        NoCapacity."""
+        instance = self._instance(fleet)
+        try:
+            self.hosting.check_open()
+            instance.start()
+            wait_until_healthy([instance], self.hosting.closing)
+        except BaseException:
+            self.router.gave_up(fleet)
+            instance.stop()
+            raise
+        try:
+            return self.router.warmed(side, fleet, instance)
+        except NoCapacity:
+            instance.stop()
+            raise
+
+    def cool_down(self) -> None:
+        """End the serverless instances that nobody has asked for a while."""
+        since = time.monotonic() - KEPT_WARM / self.service.host.time_scale
+        for side in (self.router.blue, self.router.green):
+            for fleet in side.fleets.values() if side else ():
+                if fleet.serverless:
+                    self._stop(self.router.take_idle(fleet, since))
 
     def shrink(self, fleet: Fleet, count: int) -> None:
         """Take the oldest `count` instances out of service, after their last request."""
@@ -135,6 +164,7 @@ class Endpoint:
         """End a side that no longer gets requests, after its last one; what it captured is written."""
         if side is None:
             return
+        self.router.close_side(side)
         instances = side.instances()
         self.router.wait_until_idle(instances, LONGEST_INVOCATION)
         self._stop(instances)
@@ -156,10 +186,14 @@ class Endpoint:
 
     def revive(self) -> None:
         """Start the instances that died in service again, each in a thread of its own."""
-        for side in (self.router.blue, self.router.green):
-            for instance in side.instances() if side else []:
-                if instance.ready and not instance.is_alive():
-                    instance.ready = False
+        fleets = [fleet for side in (self.router.blue, self.router.green) if side for fleet in side.all()]
+        for fleet in fleets:
+            for instance in [each for each in fleet.instances if each.ready and not each.is_alive()]:
+                instance.ready = False
+                if fleet.serverless:  # the next request starts another
+                    self.router.remove(fleet, [instance])
+                    instance.stop()
+                else:
                     self.hosting.run(self._restart, instance)
 
     def _restart(self, instance: Instance) -> None:
@@ -257,7 +291,7 @@ class Hosting:
 
     def _tick_until_closed(self) -> None:
         while not self.closing.wait(TICK):
-            for duty in (self.metrics.flush, self.flush_capture, self._revive):
+            for duty in (self.metrics.flush, self.flush_capture, self._revive, self._cool_down):
                 try:
                     duty()
                 except Exception:
@@ -266,3 +300,7 @@ class Hosting:
     def _revive(self) -> None:
         for endpoint in list(self.endpoints.values()):
             endpoint.revive()
+
+    def _cool_down(self) -> None:
+        for endpoint in list(self.endpoints.values()):
+            endpoint.cool_down()

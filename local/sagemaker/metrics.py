@@ -16,7 +16,8 @@ FINEST_LATENCY = 50  # microseconds: latencies are rounded to this, so that few 
 
 
 class Source(NamedTuple):
-    """Whose metrics: a variant of an endpoint, in the fleet that an endpoint configuration made."""
+    """Whose metrics: a variant of an endpoint, in the fleet that an endpoint configuration made, where that
+    is told."""
 
     endpoint: str
     variant: str
@@ -24,7 +25,7 @@ class Source(NamedTuple):
 
     def dimensions(self) -> tuple[dict[str, str], ...]:
         variant = {"EndpointName": self.endpoint, "VariantName": self.variant}
-        return variant, {**variant, "EndpointConfigName": self.config}
+        return (variant, {**variant, "EndpointConfigName": self.config}) if self.config else (variant,)
 
 
 class EndpointMetrics:

@@ -7,7 +7,7 @@ from .errors import invalid
 from .service import Service, operation
 from .store import Record
 
-_UNSUPPORTED = ("ServerlessConfig", "ManagedInstanceScaling", "InstancePools", "CapacityReservationConfig")
+_UNSUPPORTED = ("ManagedInstanceScaling", "InstancePools", "CapacityReservationConfig")
 
 
 @operation
@@ -39,6 +39,8 @@ def create_endpoint_config(service: Service, params: Record) -> Record:
         raise invalid("An endpoint configuration with shadow variants has exactly one production variant.")
     for variant in variants:
         _check_variant(service, variant)
+    if any("ServerlessConfig" in variant for variant in variants):
+        _check_serverless(service, params, variants)
     for feature in ("AsyncInferenceConfig", "ExplainerConfig"):
         if feature in params:
             raise invalid(f"The local SageMaker does not support {feature}.")
@@ -104,10 +106,35 @@ def _check_variant(service: Service, variant: Record) -> None:
     for feature in _UNSUPPORTED:
         if feature in variant:
             raise invalid(f"The local SageMaker does not support {feature} of a production variant.")
-    for name in ("ModelName", "InstanceType", "InitialInstanceCount"):
+    capacity = () if "ServerlessConfig" in variant else ("InstanceType", "InitialInstanceCount")
+    for name in ("ModelName", *capacity):
         if name not in variant:
             raise invalid(f"{name} must be specified for production variant {variant['VariantName']}.")
     service.store.get("Model", variant["ModelName"])
+
+
+def _check_serverless(service: Service, params: Record, variants: list[Record]) -> None:
+    """What SageMaker's guide excludes from serverless endpoints, as far as it can be asked for here."""
+    if len(variants) > 1:
+        raise invalid("An endpoint configuration with a serverless variant has exactly one variant.")
+    (variant,) = variants
+    config, model = variant["ServerlessConfig"], service.store.get("Model", variant["ModelName"])
+    for name in ("InstanceType", "InitialInstanceCount"):
+        if name in variant:
+            raise invalid(f"{name} cannot be specified for a variant with a ServerlessConfig.")
+    if config["MemorySizeInMB"] % 1024:
+        raise invalid("MemorySizeInMB must be one of 1024, 2048, 3072, 4096, 5120 or 6144.")
+    if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+        raise invalid("ProvisionedConcurrency must be less than or equal to MaxConcurrency.")
+    if "DataCaptureConfig" in params:
+        raise invalid("DataCaptureConfig is not supported for serverless endpoints.")
+    for name in ("VpcConfig", "EnableNetworkIsolation"):
+        if model.get(name):
+            raise invalid(
+                f"{name} of model {variant['ModelName']} is not supported for serverless endpoints."
+            )
+    if len(_containers(model)) > 1:
+        raise invalid("Inference pipelines are not supported for serverless endpoints.")
 
 
 def _named(service: Service, noun: str, record: Record) -> Record:

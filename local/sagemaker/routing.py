@@ -27,6 +27,18 @@ class UnknownVariant(NoCapacity):
     """The request names a variant that the endpoint does not have."""
 
 
+class Throttled(NoCapacity):
+    """A serverless variant has as many requests in flight as it may."""
+
+
+class Cold(NoCapacity):
+    """A serverless variant has no idle instance: one may be started for this request, and is counted for."""
+
+    def __init__(self, side: "Side", fleet: "Fleet") -> None:
+        super().__init__(f"no instance of {fleet.variant} is warm")
+        self.side, self.fleet = side, fleet
+
+
 @dataclass
 class Fleet:
     """The instances of one variant under one endpoint configuration."""
@@ -43,6 +55,18 @@ class Fleet:
     status: Record | None = None  # VariantStatus of a stage under way
     credit: float = 0.0
     turn: int = 0
+    starting: int = 0  # serverless: instances that requests wait for
+    closed: bool = False  # no instance may join it any more
+
+    @property
+    def serverless(self) -> Record | None:
+        """The ServerlessConfig of a variant without instances of its own: each request has one to itself."""
+        return self.settings.get("ServerlessConfig")
+
+    @property
+    def busy(self) -> int:
+        """Requests that it has taken."""
+        return self.starting + sum(instance.in_flight for instance in self.instances)
 
 
 @dataclass
@@ -92,7 +116,38 @@ class Router:
                 if lease := self._from_side(side, target, set(tried)):
                     lease.instance.in_flight += 1
                     return lease
+            self._start_one(sides)
         raise NoCapacity("no instance of the endpoint is in service")
+
+    def warmed(self, side: Side, fleet: Fleet, instance: Instance) -> Lease:
+        """The instance that a request waited for, and the request's hold on it."""
+        with self._idle:
+            fleet.starting -= 1
+            if fleet.closed:
+                raise NoCapacity("the variant was taken out of service while its instance started")
+            instance.ready, instance.in_flight = True, 1
+            fleet.instances.append(instance)
+        return Lease(side, fleet, instance)
+
+    def gave_up(self, fleet: Fleet) -> None:
+        """The instance that a request waited for did not start."""
+        with self._idle:
+            fleet.starting -= 1
+
+    def take_idle(self, fleet: Fleet, since: float) -> list[Instance]:
+        """Take out what had no request since then (time.monotonic()), but for the provisioned ones."""
+        with self._idle:
+            idle = [each for each in fleet.instances if not each.in_flight and each.idle_since < since]
+            spare = len(fleet.instances) - fleet.serverless.get("ProvisionedConcurrency", 0)
+            leaving = idle[: max(0, spare)]
+            fleet.instances = [instance for instance in fleet.instances if instance not in leaving]
+        return leaving
+
+    def close_side(self, side: Side) -> None:
+        """No instance joins its fleets any more."""
+        with self._idle:
+            for fleet in side.all():
+                fleet.closed = True
 
     def shadows(self, lease: Lease) -> list[Lease]:
         """Leases for the shadow variants that get a copy of this request."""
@@ -111,6 +166,7 @@ class Router:
     def release(self, lease: Lease) -> None:
         with self._idle:
             lease.instance.in_flight -= 1
+            lease.instance.idle_since = time.monotonic()
             if not lease.instance.in_flight:
                 self._idle.notify_all()
 
@@ -150,6 +206,18 @@ class Router:
                 lambda: not any(instance.in_flight for instance in watched), deadline - time.monotonic()
             )
 
+    def _start_one(self, sides: list[Side]) -> None:
+        """Where the side that serves is serverless: Cold if one more instance may start, else Throttled."""
+        serving = [side for side in sides if side is not self.green or self.green_share]
+        for side in serving[:1]:
+            for fleet in side.fleets.values():
+                if not fleet.serverless:
+                    continue
+                if fleet.busy >= fleet.serverless["MaxConcurrency"]:
+                    raise Throttled(f"{fleet.busy} requests are in flight")
+                fleet.starting += 1
+                raise Cold(side, fleet)
+
     def _is_greens_turn(self) -> bool:
         if not self.green or not self.green_share:
             return False
@@ -183,6 +251,9 @@ def _by_weight(fleets: list[Fleet]) -> list[Fleet]:
 
 def _next_instance(fleet: Fleet, tried: set[Instance]) -> Instance | None:
     ready = [instance for instance in fleet.instances if instance.ready and instance not in tried]
+    if fleet.serverless:  # the one used last, so that the others may end
+        idle = [instance for instance in ready if not instance.in_flight]
+        return max(idle, key=lambda instance: instance.idle_since, default=None)
     if not ready:
         return None
     fleet.turn = (fleet.turn + 1) % len(ready)

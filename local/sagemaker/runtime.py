@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..host import AccessDenied
@@ -18,8 +19,8 @@ from .connections import Answer, ContainerError, Unreachable
 from .errors import SageMakerError
 from .hosting import Endpoint, Hosting
 from .metrics import Source
-from .routing import Lease, NoCapacity, UnknownVariant
-from .variants import Instance
+from .routing import Cold, Fleet, Lease, NoCapacity, Side, Throttled, UnknownVariant
+from .variants import Instance, LaunchFailed
 
 if TYPE_CHECKING:
     from .service import Service
@@ -127,7 +128,7 @@ async def _invoke(service: "Service", name: str, call: Invocation) -> Response:
         raise _invalid(f"Endpoint {name} of account {service.host.account} not found.")
     tried: list[Instance] = []
     while True:
-        lease = _acquire(endpoint, call, tried)
+        lease = await _acquire(endpoint, call, tried)
         try:
             return await _serve(endpoint, lease, call)
         except Unreachable as error:
@@ -146,17 +147,48 @@ def _authorize(service: "Service", call: Invocation, name: str) -> None:
         raise SageMakerError("AccessDeniedException", str(denied), 403) from denied
 
 
-def _acquire(endpoint: Endpoint, call: Invocation, tried: list[Instance]) -> Lease:
+async def _acquire(endpoint: Endpoint, call: Invocation, tried: list[Instance]) -> Lease:
     target = call.option("target-variant")
     try:
         return endpoint.router.acquire(target, tried)
     except UnknownVariant:
         raise _invalid(f"Variant {target} of endpoint {endpoint.name} not found.") from None
+    except Cold as cold:
+        return await _warm_up(endpoint, cold, call) or await _acquire(endpoint, call, tried)
+    except Throttled:
+        raise SageMakerError("ThrottlingException", "Rate exceeded", 400) from None
     except NoCapacity as error:
         side = endpoint.router.blue
         variant = target or next(iter(side.fleets)) if side else ""
         _count(endpoint, Source(endpoint.name, variant, side.config if side else ""), 0, 0.0, call)
         raise ModelError(endpoint, "primary", 0, str(error)) from None
+
+
+async def _warm_up(endpoint: Endpoint, cold: Cold, call: Invocation) -> Lease | None:
+    """A serverless variant's cold start, which the request waits for; None where an update has taken the
+    variant out of service meanwhile."""
+    started = asyncio.ensure_future(asyncio.to_thread(endpoint.warm_up, cold.side, cold.fleet))
+    try:
+        return await asyncio.shield(started)
+    except asyncio.CancelledError:
+        started.add_done_callback(partial(_let_go, endpoint))
+        raise
+    except NoCapacity:
+        return None
+    except LaunchFailed as error:
+        _count(endpoint, _source(endpoint, cold.side, cold.fleet), 0, 0.0, call)
+        raise ModelError(endpoint, "primary", 0, str(error)) from error
+
+
+def _let_go(endpoint: Endpoint, started: "asyncio.Future[Lease]") -> None:
+    """The request is gone; the instance that it waited for takes the next one."""
+    if not started.cancelled() and not started.exception():
+        endpoint.router.release(started.result())
+
+
+def _source(endpoint: Endpoint, side: Side, fleet: Fleet) -> Source:
+    """Whose metrics a request of a fleet is: those of serverless variants do not name the configuration."""
+    return Source(endpoint.name, fleet.variant, "" if fleet.serverless else side.config)
 
 
 async def _serve(endpoint: Endpoint, lease: Lease, call: Invocation) -> Response:
@@ -182,7 +214,7 @@ async def _send(
     endpoint: Endpoint, lease: Lease, call: Invocation, hostname: str | None
 ) -> tuple[Answer, str]:
     """The exchange with the container, counted in the metrics; a good answer is captured."""
-    source = Source(endpoint.name, lease.fleet.variant, lease.side.config)
+    source = _source(endpoint, lease.side, lease.fleet)
     sent = time.perf_counter()
     status = 0
     try:

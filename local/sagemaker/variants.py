@@ -151,7 +151,8 @@ class Instance:
 
     containers: the model's, resolved (`models.resolve`). model: its record.
 
-    `ready` and `in_flight` belong to the router: it sends requests to ready instances and counts them.
+    `ready`, `in_flight` and `idle_since` belong to the router: it sends requests to ready instances and
+    counts them.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Instance:
         self.whose = whose._replace(log_stream=f"{whose.log_stream}/{self.id}")
         self.startup_limit = LEAST_STARTUP_LIMIT
         self.ready, self.in_flight, self.stopped = False, 0, False
+        self.idle_since = time.monotonic()
         self._service, self._folder, self._lock = service, folder / self.id, threading.Lock()
         single = len(containers) == 1
         self._containers = [

@@ -50,6 +50,7 @@ class Server(ThreadingHTTPServer):
 
 if os.environ.get("START") == "never":
     raise SystemExit("no model here")
+time.sleep(float(os.environ.get("START_DELAY", "0")))
 Handler.wbufsize = -1  # one packet for head and body
 print("serving", flush=True)
 Server(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
