@@ -16,7 +16,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{model, run, evaluation: s3 uri} -> {passed, reason, approval, metrics, figures}."""
+    """{model, run, evaluation: s3 uri} -> {passed, reason, approval, metrics, checks, figures}."""
     judgement = judge(event["model"], event["run"], event["evaluation"])
     logger.info(judgement["reason"], model=event["model"], run=event["run"], passed=judgement["passed"])
     emit({f"Holdout_{name}": value for name, value in judgement["metrics"].items()}, Model=event["model"])
@@ -34,18 +34,21 @@ def judge(model: str, run: str, uri: str) -> dict[str, Any]:
         "reason": judged.reason,
         "approval": "Approved" if automatic else "PendingManualApproval",
         "metrics": judged.values,
+        "checks": judged.listed(),
         "figures": figures(evaluation),
     }
 
 
 def figures(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """What the ledger keeps of an evaluation: metrics with their intervals, without the slices."""
-    champion = evaluation.get("champion")
+    """What the ledger keeps of an evaluation: metrics with their intervals and what is gained, without the
+    slices."""
+    champion = evaluation["champion"]
     return {
         "rows": evaluation["rows"],
-        "from": evaluation.get("from"),
-        "until": evaluation.get("until"),
+        "from": evaluation["from"],
+        "until": evaluation["until"],
         "challenger": evaluation["challenger"]["metrics"],
         "champion": champion and champion["metrics"],
-        "difference": evaluation.get("difference"),
+        "difference": evaluation["difference"],
+        "gains": {name: evaluation["gains"][name] for name in ("constant", "champion")},
     }

@@ -14,6 +14,7 @@ from tests.machines.engine import Result, Throw, machine, run
 from tests.machines.scenario import event
 from tests.template.test_names import LAMBDA, is_image, snake
 from tests.unit.conftest import Bucket, SageMaker
+from tests.unit.exam import evaluation
 from tests.unit.world import CONTEXT
 
 USUAL = {
@@ -75,25 +76,13 @@ class World:
     def evaluate(self, job: dict[str, Any]) -> dict[str, str]:
         """The challenger's figure is `self.auc`, the champion's a little less."""
 
-        def scored(value: float) -> dict[str, Any]:
-            figure = {"value": value, "low": value - 0.01, "high": value + 0.01}
-            return {"metrics": {"roc_auc": figure}, "slices": {}}
-
         inputs = {each["InputName"] for each in job["ProcessingInputs"]}
         outputs = {
             each["OutputName"]: each["S3Output"]["S3Uri"] for each in job["ProcessingOutputConfig"]["Outputs"]
         }
-        evaluation = {
-            "task": "binary_classification",
-            "primary": "roc_auc",
-            "rows": 18_204,
-            "from": "2013-02-15T00:00:00Z",
-            "until": "2013-02-28T23:59:00Z",
-            "challenger": scored(self.auc),
-            "champion": scored(self.auc - 0.03) if "champion" in inputs else None,
-            "difference": {},
-        }
-        self.bucket.put(f"{outputs['evaluation'].removeprefix('s3://bucket/')}/evaluation.json", evaluation)
+        champion = self.auc - 0.03 if "champion" in inputs else None
+        figures = evaluation(self.auc, champion, 18_204)
+        self.bucket.put(f"{outputs['evaluation'].removeprefix('s3://bucket/')}/evaluation.json", figures)
         return {"ProcessingJobStatus": "Completed"}
 
     def register(self, package: dict[str, Any]) -> dict[str, str]:

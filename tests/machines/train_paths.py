@@ -110,6 +110,7 @@ JUDGEMENT = {
     "reason": "roc_auc 0.748 is above the floor of 0.65 and beats the champion's 0.702",
     "approval": "PendingManualApproval",
     "metrics": {"roc_auc": 0.748},
+    "checks": [],
     "figures": {"rows": 18_204},
 }
 FAILED_JOB = Throw(

@@ -13,11 +13,11 @@ from respond import admit_return, assess_signal
 from train import admit_run, judge_challenger, pin_data
 
 from tests.unit import world
+from tests.unit.exam import evaluation
 from tests.unit.test_deploy import approved
 from tests.unit.test_monitor import DRIFT, captured, recorded, scheduled
 from tests.unit.test_onboard import publish
 from tests.unit.test_respond import alarm, asked, second_champion
-from tests.unit.test_train import evaluation
 from tests.unit.world import cause, execution, requested
 
 MACHINES = Path(__file__).resolve().parents[2] / "statemachines"

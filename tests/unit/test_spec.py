@@ -74,7 +74,12 @@ train.py, instance: ml.m5 | train.py, instance: m5 | line 11: train.instance: 'm
 iterations: 80 | iterations: [80] | line 11: train.hyperparameters.iterations: must be a single value
 primary: roc_auc | primary: rmse | line 13: gate.primary: 'rmse' is not a metric of binary_classification
 floor: 0.65 | floor: high | line 13: gate.floor: 'high' is not a number
+primary: roc_auc | primary: recall | line 13: gate.primary: recall is 1 where every row is called positive
 holdout: 14d | holdout: 14 | line 13: gate.holdout: 14 is not a duration such as 90d, 6h, 10m
+holdout: 14d | holdout: 14d, confidence: 90 | line 13: gate.confidence: 90 is not between 0.5 and 0.999
+holdout: 14d | holdout: 14d, latency_p99: 2m | line 13: gate.latency_p99: '2m' is not between 1ms and 1m
+holdout: 14d | holdout: 14d, size: 200 | line 13: gate.size: 200 is not a size such as 500KB, 200MB or 1.5GB
+holdout: 14d | holdout: 14d, bias: {limits: {RD: 0.1}} | line 13: gate.bias: has no group to compare: name
 percent: 10 | percent: 60 | line 14: ship.percent: 60 is not between 1 % and 50 %
 errors: 1% | errors: 101% | line 14: ship.alarms.errors: '101%' is not between 0 % and 100 %
 canary, percent: 10 | linear, percent: 5 | line 14: ship.percent: 5 % is under 10 %, the smallest step
@@ -103,6 +108,47 @@ def test_a_mistake_has_its_line_and_its_reason(mistake):
     old, new, found = mistake.split(" | ")
     (only,) = mistakes(changed(old, new))
     assert only.strip().startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("task", "limits", "found"),
+    [
+        (
+            "binary_classification",
+            "KL: 0.1",
+            "line 14: gate.bias.limits.KL: is not a limit of the gate",
+        ),
+        (
+            "binary_classification",
+            "DI: 1.25",
+            "line 14: gate.bias.limits.DI: 1.25 is more than 1, where",
+        ),
+        (
+            "regression",
+            "RD: 0.1",
+            "line 14: gate.bias: a regression has no positive outcome",
+        ),
+    ],
+)
+def test_a_limit_of_bias_that_cannot_be_judged(task, limits, found):
+    metric = {"binary_classification": "log_loss", "regression": "r2"}[task]
+    text = changed("target: late", "target: late\nprotected: [carrier]")
+    text = text.replace("binary_classification", task).replace("metric: log_loss", f"metric: {metric}")
+    text = text.replace("roc_auc, floor: 0.65", f"{'roc_auc' if metric == 'log_loss' else 'r2'}, floor: 0.65")
+    (only,) = mistakes(text.replace("14d,", f"14d, bias: {{limits: {{{limits}}}}},"))
+    assert only.strip().startswith(found)
+
+
+def test_how_much_a_slice_may_lose_of_an_error_is_said():
+    """0.05 of an AUC is much in any model; 0.05 of an error in its own unit may be nothing."""
+    text = changed("binary_classification", "regression").replace("metric: log_loss", "metric: mae")
+    text = text.replace("roc_auc, floor: 0.65", "mae, floor: 9")
+    (only,) = mistakes(text)
+    assert only.strip() == (
+        "line 13: gate.slices: say in gate.slice_drop how much mae a slice may lose, in its own unit"
+    )
+    gate = spec.parse(text.replace("slices: [origin]", "slices: [origin], slice_drop: 2.5"))["gate"]
+    assert (gate["slice_drop"], gate["confidence"], gate["bias"], gate["size"]) == (2.5, 0.9, None, None)
 
 
 MONITOR = """

@@ -1,80 +1,226 @@
-"""Is the challenger good enough, and better than the champion? The gate of model.yaml over the figures of
-jobs/evaluate, as a pure function with a reason that a person can check."""
+"""Is the challenger good enough, better than the champion, and fair, fast and small enough? The gate of
+model.yaml over the figures of jobs/evaluate, as pure functions: every check is made, each with its figure,
+its limit and where it lies, so that a person can check the verdict. docs/judging.md explains each.
 
-from dataclasses import dataclass
+Two rules carry the statistics. What the challenger gains must be shown: the lower end of the one-sided
+interval of the paired difference at `gate.confidence` counts, not the value. What it must not lose or may not
+exceed (slices, bias) is refused where the value lies beyond the limit and chance alone does not explain it,
+at the same confidence over all slices or groups together (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import metrics
+from . import metrics, times, units
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate. `figure` (None where it could not be measured) against `limit`, in the
+    metric's own unit; `rows` it rests on; `where`: the slice or group; `text`: all of it in a sentence."""
+
+    check: str
+    passed: bool
+    text: str
+    figure: float | None
+    limit: float | None
+    rows: int
+    where: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a challenger passed its gate, why, and its metrics as plain values."""
+    """Whether a challenger passed its gate, why, its metrics as plain values, and every check."""
 
     passed: bool
     reason: str
     values: dict[str, float]
+    checks: tuple[Check, ...]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The checks as plain data, for the ledger."""
+        return [asdict(check) for check in self.checks]
 
 
 def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgement:
-    """The gate of model.yaml over the figures of jobs/evaluate: enough rows, over the floor, better than the
-    champion on the same rows by the margin, and on no slice much worse."""
-    name, metric = gate["primary"], metrics.TASKS[task][gate["primary"]]
+    """The gate of model.yaml over evaluation.json. It passes where every check does."""
+    name = gate["primary"]
+    metric = metrics.TASKS[task][name]
     found = evaluation["challenger"]["metrics"]
-    values = {key: figure["value"] for key, figure in found.items() if figure.get("value") is not None}
-    rows = evaluation["rows"]
-    if rows < gate["min_rows"]:
-        return Judgement(
-            False, f"{rows} held-out rows are fewer than gate.min_rows, {gate['min_rows']}", values
+    checks = [
+        _rows(evaluation, gate),
+        _newer(evaluation),
+        _floor(found[name], name, metric, evaluation["rows"], gate["floor"]),
+        _beaten(evaluation, name, gate["margin"]),
+        *_slices(evaluation, name, gate),
+        *_bias(evaluation, gate),
+        *_serving(evaluation, gate),
+    ]
+    failed = [check.text for check in checks if not check.passed]
+    values = {key: figure["value"] for key, figure in found.items() if figure["value"] is not None}
+    told = [check.text for check in checks if check.check in ("floor", "champion", "constant")]
+    reason = "; ".join(failed or told)
+    return Judgement(not failed, reason, values, tuple(checks))
+
+
+def _rows(evaluation: dict[str, Any], gate: dict[str, Any]) -> Check:
+    rows, least = evaluation["rows"], gate["min_rows"]
+    passed = rows >= least
+    text = f"{rows:,} held-out rows are {'enough' if passed else 'fewer'}: gate.min_rows is {least:,}"
+    return Check("rows", passed, text, rows, least, rows)
+
+
+def _newer(evaluation: dict[str, Any]) -> Check:
+    """The exam is fair: neither model has seen its rows, nor any that are newer."""
+    trained = evaluation["trained_until"]
+    begins = times.parse(evaluation["from"])
+    late = [who for who, until in trained.items() if until and times.parse(until) >= begins]
+    text = f"the holdout begins at {evaluation['from']}, after all that either model was trained on"
+    if late:
+        text = (
+            f"the holdout begins at {evaluation['from']}, but the {late[0]} was trained on rows until "
+            f"{trained[late[0]]}: it may have seen the answers"
         )
-    if name not in values:
-        return Judgement(False, f"{name} could not be computed on the {rows} held-out rows", values)
-    shown = f"{name} {_figure(found[name])} on {rows} held-out rows"
-    if _gain(metric, values[name], gate["floor"]) < 0:
-        limit = "floor" if metric.higher_is_better else "ceiling"
-        return Judgement(False, f"{shown} misses the gate's {limit}, {gate['floor']:g}", values)
-    champion = evaluation.get("champion")
-    if not champion:
-        return Judgement(True, f"{shown} passes the gate's floor, {gate['floor']:g}; no champion yet", values)
-    against = champion["metrics"].get(name) or {}
-    if against.get("value") is None:
-        return Judgement(False, f"{shown}: the champion's {name} could not be computed to compare", values)
-    gain = _gain(metric, values[name], against["value"])
-    versus = f"{shown} against the champion's {_figure(against)}"
-    if gain <= gate["margin"]:
-        wanted = f"by more than {gate['margin']:g}" if gate["margin"] else "at all"
-        return Judgement(False, f"{versus}: it is not better {wanted} ({gain:+.4f})", values)
-    worst = _worst_slice(evaluation, name, metric, gate)
-    if worst:
-        return Judgement(False, f"{versus}, but {worst}", values)
-    return Judgement(True, f"{versus}: better by {gain:.4f}", values)
+    return Check("newer", not late, text, None, None, evaluation["rows"])
 
 
-def _gain(metric: metrics.Metric, value: float, reference: float) -> float:
-    return value - reference if metric.higher_is_better else reference - value
+def _floor(figure: dict[str, Any], name: str, metric: metrics.Metric, rows: int, floor: float) -> Check:
+    value = figure["value"]
+    if value is None:
+        text = f"{name} could not be computed on the {rows:,} held-out rows"
+        return Check("floor", False, text, None, floor, rows, metric=name)
+    passed = value >= floor if metric.higher_is_better else value <= floor
+    limit = "floor" if metric.higher_is_better else "ceiling"
+    verb = "passes" if passed else "misses"
+    text = f"{name} {_interval(figure)} on {rows:,} held-out rows {verb} the gate's {limit}, {floor:g}"
+    return Check("floor", passed, text, value, floor, rows, metric=name)
 
 
-def _worst_slice(evaluation: dict[str, Any], name: str, metric: metrics.Metric, gate: dict[str, Any]) -> str:
-    """The slice on which the challenger falls behind the champion by more than gate.slice_drop, in words."""
-    losses = []
-    for column in gate["slices"]:
-        before = evaluation["champion"].get("slices", {}).get(column, {})
-        for value, part in evaluation["challenger"].get("slices", {}).get(column, {}).items():
-            now, then = (
-                side.get("metrics", {}).get(name, {}).get("value") for side in (part, before.get(value, {}))
-            )
-            if part["rows"] >= gate["slice_rows"] and now is not None and then is not None:
-                losses.append((_gain(metric, now, then), f"{column}={value}", now, then))
-    if not losses or min(losses)[0] >= -gate["slice_drop"]:
-        return ""
-    gain, where, now, then = min(losses)
-    return (
-        f"on {where} it falls from {then:.4f} to {now:.4f}, by more than {gate['slice_drop']:g} ({gain:+.4f})"
+def _beaten(evaluation: dict[str, Any], name: str, margin: float) -> Check:
+    """Whether the gain over the champion is shown to exceed `margin`; over the best constant prediction where
+    there is no champion."""
+    other = "champion" if evaluation["champion"] else "constant"
+    who = f"the {other}" if evaluation["champion"] else "the best constant prediction"
+    gain, rows = evaluation["gains"][other], evaluation["rows"]
+    theirs = evaluation[other]["metrics"][name]["value"]
+    if gain["at_least"] is None:
+        text = f"the gain in {name} over {who} could not be computed on {rows:,} held-out rows"
+        return Check(other, False, text, None, margin, rows, metric=name)
+    passed = gain["at_least"] > margin
+    verb = "beats" if passed else "is not shown to beat"
+    text = (
+        f"it {verb} {who}, {theirs:.4f} on the same rows, by more than {margin:g}: {gain['value']:+.4f}, "
+        f"at least {gain['at_least']:+.4f} with {100 * evaluation['confidence']:g} % confidence"
     )
+    return Check(other, passed, text, gain["at_least"], margin, rows, metric=name)
 
 
-def _figure(figure: dict[str, Any]) -> str:
+def _slices(evaluation: dict[str, Any], name: str, gate: dict[str, Any]) -> Iterable[Check]:
+    """Against the champion: of each column the slice that loses most, and any other that loses too much."""
+    if not evaluation["champion"]:
+        return
+    parts = [
+        (column, value, part)
+        for column, values in evaluation["gains"]["slices"].items()
+        for value, part in values.items()
+        if part["rows"] >= gate["slice_rows"] and part["value"] is not None and part["chance"] is not None
+    ]
+    by_chance = (1 - evaluation["confidence"]) / max(len(parts), 1)
+    for column in gate["slices"]:
+        limit = gate["slice_drop"]
+        judged = [
+            _slice(f"{column}={value}", part, name, limit, by_chance)
+            for of, value, part in parts
+            if of == column
+        ]
+        if not judged:
+            text = f"{column} was not compared: no value has gate.slice_rows, {gate['slice_rows']:,}, rows"
+            yield Check("slices", True, text, None, limit, evaluation["rows"], column, name)
+        yield from _telling(judged, worst=max)
+
+
+def _slice(where: str, part: dict[str, Any], name: str, limit: float, by_chance: float) -> Check:
+    loss = -part["value"]
+    failed = loss > limit and part["chance"] < by_chance
+    lost = f"loses {loss:.4f}" if loss > 0 else f"gains {-loss:.4f}"
+    text = f"on {where}, {part['rows']:,} rows, it {lost} of {name}: {limit:g} may be lost"
+    if loss > limit:
+        text += f"; a chance of {part['chance']:.2g} where nothing is lost, {by_chance:.2g} would pass"
+    return Check("slices", not failed, text, loss, limit, part["rows"], where, name)
+
+
+def _bias(evaluation: dict[str, Any], gate: dict[str, Any]) -> Iterable[Check]:
+    """Of each metric the group that lies farthest, and any other beyond the limit."""
+    if not gate["bias"]:
+        return
+    limits, least = gate["bias"]["limits"], gate["bias"]["min_rows"]
+    figures = [
+        (metric, group, found)
+        for group, found in evaluation["challenger"]["bias"].items()
+        if min(found["rows"], found["rest"]) >= least
+        for metric in found["metrics"]
+        if metric in limits
+    ]
+    by_chance = (1 - evaluation["confidence"]) / max(len(figures), 1)
+    for metric, limit in limits.items():
+        judged = [
+            _group(metric, group, found, limit, by_chance) for name, group, found in figures if name == metric
+        ]
+        if not judged:
+            text = f"{metric} was not measured: no group has gate.bias.min_rows, {least:,}, rows"
+            yield Check("bias", True, text, None, limit, evaluation["rows"], metric=metric)
+        yield from _telling(judged, worst=min if metric == "DI" else max)
+
+
+def _group(metric: str, group: str, found: dict[str, Any], limit: float, by_chance: float) -> Check:
+    """`limit`: the largest distance from 0, or the smallest disparate impact, of which 1/r is as bad as r."""
+    figure = found["metrics"][metric]
+    value, chance = figure["value"], figure["chance"]
+    if metric == "DI":
+        distance = min(value, 1 / value) if value > 0 else 0.0
+        beyond, allowed = distance < limit, f"{limit:g} to {1 / limit:g}" if limit else "any"
+    else:
+        distance = abs(value)
+        beyond, allowed = distance > limit, f"-{limit:g} to {limit:g}"
+    failed = beyond and chance is not None and chance < by_chance
+    text = f"{metric} of {group} is {value:.3f} on {found['rows']:,} rows, {allowed} is allowed"
+    if beyond:
+        text += f"; a chance of {_shown(chance)} where there is no bias, {by_chance:.2g} would pass"
+    return Check("bias", not failed, text, distance, limit, found["rows"], group, metric)
+
+
+def _telling(judged: list[Check], worst: Callable[..., Check]) -> list[Check]:
+    """Those that failed; the worst where none did."""
+    failed = [check for check in judged if not check.passed]
+    return failed or ([worst(judged, key=lambda check: check.figure)] if judged else [])
+
+
+def _serving(evaluation: dict[str, Any], gate: dict[str, Any]) -> Iterable[Check]:
+    """Limits on what was measured of the serving container."""
+    measured = evaluation["serving"]["challenger"]
+    if gate["latency_p99"] is not None:
+        taken, limit = measured["p99_ms"] / 1000, gate["latency_p99"]
+        text = (
+            f"99 % of {measured['requests']} requests were answered within {units.spoken(taken)}, "
+            f"{units.spoken(limit)} is allowed"
+        )
+        yield Check("latency_p99", taken <= limit, text, taken, limit, measured["requests"])
+    if gate["size"] is not None:
+        size, limit = measured["artifact_bytes"], gate["size"]
+        text = f"model.tar.gz has {units.sized(size)}, {units.sized(limit)} is allowed"
+        yield Check("size", size <= limit, text, size, limit, evaluation["rows"])
+
+
+def _interval(figure: dict[str, Any]) -> str:
     shown = f"{figure['value']:.4f}"
-    if figure.get("low") is None or figure.get("high") is None:
+    if figure["low"] is None or figure["high"] is None:
         return shown
     return f"{shown} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def _shown(chance: float | None) -> str:
+    return "unknown size" if chance is None else f"{chance:.2g}"

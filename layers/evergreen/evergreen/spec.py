@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
-from . import budget, metrics, monitoring, serving, shipping, tuning, units
+from . import budget, gating, metrics, monitoring, serving, shipping, tuning, units
 from .errors import SpecInvalid
 from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mapping, mapping_of, scalar
@@ -103,21 +103,7 @@ _MODEL = mapping(
         ),
         "serve": Key(serving.SECTION),
         "processing": Key(_processing, _defaults(_processing)),
-        "gate": Key(
-            mapping(
-                {
-                    "primary": Key(scalar(units.text(r"\w+", "a metric's name"))),
-                    "floor": Key(scalar(units.number())),
-                    "margin": Key(scalar(units.number()), 0.0),
-                    "holdout": Key(_span),
-                    "min_rows": Key(_rows, 200),
-                    "slices": Key(list_of(_column), []),
-                    "slice_drop": Key(scalar(units.number(0, 1)), 0.05),
-                    "slice_rows": Key(_rows, 200),
-                    "approval": Key(scalar(units.choice(("auto", "person"))), "person"),
-                }
-            )
-        ),
+        "gate": Key(gating.SECTION),
         "ship": Key(shipping.SECTION, shipping.DEFAULT),
         "monitor": Key(monitoring.SECTION),
         "retrain": Key(_retrain, _defaults(_retrain)),
@@ -178,7 +164,9 @@ def _contradictions(
     if served and spec["serve"] and (reason := serving.other_way(spec["serve"], served)):
         yield "serve", reason
     if spec["task"]:
-        yield from _metric_contradictions(spec)
+        yield from _metric_contradictions(spec["task"], spec["monitor"] or {})
+    if spec["task"] and spec["gate"]:
+        yield from gating.contradictions(spec["gate"], spec, given)
     if spec["ship"]:
         yield from shipping.contradictions(spec["ship"], spec["serve"] or {})
     if spec["ship"] and spec["serve"]:
@@ -201,18 +189,11 @@ def _feature_contradictions(path: str, feature: dict[str, Any]):
         yield f"{path}.values", "allows nothing"
 
 
-def _metric_contradictions(spec: dict[str, Any]):
-    task, gate = spec["task"], spec["gate"] or {}
-    quality = (spec["monitor"] or {}).get("quality") or {}
-    for path, name in (
-        ("gate.primary", gate.get("primary")),
-        ("monitor.quality.metric", quality.get("metric")),
-    ):
-        if name and name not in metrics.TASKS[task]:
-            yield path, f"{name!r} is not a metric of {task}: one of {', '.join(metrics.TASKS[task])}"
-    metric = metrics.TASKS[task].get(gate.get("primary") or "")
-    if metric and gate["floor"] is not None and not metric.low <= gate["floor"] <= metric.high:
-        yield "gate.floor", f"{gate['floor']:g} is not {metric.bounds()}"
+def _metric_contradictions(task: str, monitor: dict[str, Any]):
+    name = (monitor.get("quality") or {}).get("metric")
+    if name and name not in metrics.TASKS[task]:
+        known = ", ".join(metrics.TASKS[task])
+        yield "monitor.quality.metric", f"{name!r} is not a metric of {task}: one of {known}"
 
 
 def _retrain_contradictions(retrain: dict[str, Any], train: dict[str, Any]):

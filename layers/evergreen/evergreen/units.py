@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)(s?)\)")
 _CRON = re.compile(r"cron\(\S+( \S+){5}\)")
 
@@ -115,6 +116,14 @@ def percent(low: int, high: int) -> Callable[[Any], int]:
     return parse
 
 
+def size(value: Any) -> int:
+    """`200MB` as bytes, in powers of ten."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f"{_shown(value)} is not a size such as 500KB, 200MB or 1.5GB")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
 def schedule(value: Any) -> str:
     """EventBridge Scheduler's `rate(7 days)` or `cron(0 6 * * ? *)`."""
     rate = _RATE.fullmatch(value) if isinstance(value, str) else None
@@ -148,6 +157,14 @@ def spoken(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
     return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+
+
+def sized(count: float) -> str:
+    """Bytes as a person writes them: 212370 is `212.4 KB`."""
+    for unit, bytes_ in reversed(_BYTES.items()):
+        if count >= bytes_:
+            return f"{count / bytes_:.4g} {unit}"
+    return f"{count:g} bytes"
 
 
 def _bounded(value: Any, given: Any, low: float, high: float, show: Callable[[float], str]) -> Any:
