@@ -22,7 +22,8 @@ ROLLBACK = {
 }
 SCALING = {"min": 1, "max": 4, "target": 500}
 # The version before runs on another instance type, scaled too.
-MOVED = {**ROLLBACK, "scaling": SCALING, "scalingBefore": SCALING, "deregister": True, "register": True}
+SCALED_LESS = {"min": 2, "max": 3, "target": 400}
+MOVED = {**ROLLBACK, "scaling": SCALING, "scalingBefore": SCALED_LESS, "deregister": True, "register": True}
 JOB = {
     "ProcessingJobName": event("sagemaker-processing-job-state-change")["detail"]["ProcessingJobName"],
     "ProcessingJobStatus": "Completed",
@@ -62,6 +63,8 @@ USUAL = {
     "DeregisterScalableTarget": {},
     "RegisterScalableTarget": {},
     "PutScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
+    "RestoreScalableTarget": {},
+    "RestoreScalingPolicy": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:p"},
     "AnnounceRollback": {"FailedEntryCount": 0},
     "NotifyOwner": {"MessageId": "1"},
 }
@@ -78,6 +81,8 @@ _MOVED = (
     f"DeregisterScalableTarget > {_BACK} > RecordReturn > IsScaled > RegisterScalableTarget "
     f"> PutScalingPolicy > {_TOLD}"
 )
+
+_RESCALED = "IsScalingLost > RestoreScalableTarget > RestoreScalingPolicy > ReturnFailed"
 
 SCENARIOS = [
     path(
@@ -106,7 +111,7 @@ SCENARIOS = [
     path(
         "the previous champion does not come back",
         "cloudwatch-alarm-state-change",
-        f"{_RETURNED} > ReturnFailed",
+        f"{_RETURNED} > IsScalingLost > ReturnFailed",
         mocks={
             "AssessSignal": decided("rollback", rollback=ROLLBACK),
             "DescribeEndpoint": [
@@ -150,6 +155,33 @@ SCENARIOS = [
         mocks={
             "AdmitReturn": decided("rollback", rollback=MOVED),
             "DeregisterScalableTarget": Throw("ApplicationAutoScaling.ObjectNotFoundException"),
+        },
+    ),
+    path(
+        "SageMaker refuses a return, and the version in service scales again",
+        "cloudwatch-alarm-state-change",
+        f"{_OWN} > DeregisterScalableTarget > RestorePrevious > {_RESCALED}",
+        mocks={
+            "AssessSignal": decided("rollback", rollback=MOVED),
+            "RestorePrevious": Throw("SageMaker.ResourceLimitExceededException", "no ml.c5.large is left"),
+        },
+    ),
+    path(
+        "a return that rolls back itself, and the version in service scales again",
+        "cloudwatch-alarm-state-change",
+        f"{_OWN} > DeregisterScalableTarget > {_BACK} > {_RESCALED}",
+        mocks={
+            "AssessSignal": decided("rollback", rollback=MOVED),
+            "DescribeEndpoint": [described("Updating"), described("InService", ROLLBACK["deployment"])],
+        },
+    ),
+    path(
+        "a return that cannot be recorded, and the version before scales as it did",
+        "cloudwatch-alarm-state-change",
+        f"{_OWN} > DeregisterScalableTarget > {_BACK} > RecordReturn > {_RESCALED}",
+        mocks={
+            "AssessSignal": decided("rollback", rollback=MOVED),
+            "RecordReturn": Throw("RecordMissing", "flights has no CHAMPION"),
         },
     ),
     path(

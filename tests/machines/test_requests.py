@@ -284,6 +284,31 @@ def test_a_return_goes_to_the_previous_config_and_its_package_is_named() -> None
     assert announced(RETURN.result, "AnnounceRollback")["Detail"]["version"] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "scaling"),
+    [
+        ("SageMaker refuses a return, and the version in service scales again", respond_paths.SCALED_LESS),
+        (
+            "a return that rolls back itself, and the version in service scales again",
+            respond_paths.SCALED_LESS,
+        ),
+        ("a return that cannot be recorded, and the version before scales as it did", respond_paths.SCALING),
+    ],
+)
+def test_a_return_that_fails_leaves_what_serves_scaling(name: str, scaling: dict[str, int]) -> None:
+    failed = scenario(respond_paths, name).result
+    target, policy = failed.only("RestoreScalableTarget"), failed.only("RestoreScalingPolicy")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (scaling["min"], scaling["max"])
+    tracked = policy["TargetTrackingScalingPolicyConfiguration"]
+    assert tracked["TargetValue"] == scaling["target"]
+    well = scenario(respond_paths, "a return to another instance type, under autoscaling").result
+    assert target.keys() == well.only("RegisterScalableTarget").keys()
+    assert {**policy, "TargetTrackingScalingPolicyConfiguration": None} == {
+        **well.only("PutScalingPolicy"),
+        "TargetTrackingScalingPolicyConfiguration": None,
+    }
+
+
 def test_a_native_job_is_read_before_it_is_judged() -> None:
     native = scenario(respond_paths, "a native Model Monitor job with violations").result
     job = native.only("AssessSignal")["job"]
