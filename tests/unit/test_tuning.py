@@ -1,6 +1,7 @@
 """`train.tune`: what SageMaker would refuse is refused when it is published; what is asked of SageMaker."""
 
 import re
+from pathlib import Path
 
 import botocore.session
 import pytest
@@ -14,6 +15,7 @@ from train import admit_run
 from tests.unit import world
 from tests.unit.world import MODEL_YAML, cause, execution, onboard, requested
 
+ROOT = Path(__file__).resolve().parents[2]
 TUNE = """\
 train:
   instance: ml.m5.large
@@ -99,6 +101,14 @@ def test_the_metric_of_a_task_is_read_from_what_a_script_prints(printed):
     metric = tuning.metric({"metric": None}, "r2", "regression")
     (value,) = re.findall(metric["regex"], f"epoch 3 validation:r2={printed} seconds=2.0")
     assert float(value) == float(printed)
+
+
+def test_the_example_of_the_docs_is_the_example_model_tuned():
+    (example,) = re.findall(r"```yaml\n(train:\n.*?)```", (ROOT / "docs/tuning.md").read_text(), re.DOTALL)
+    tune = tuned(example)["tune"]
+    assert (tuning.jobs(tune), tuning.parallel(tune), tune["early_stopping"]) == (12, 3, True)
+    flags = re.findall(r'"--([a-z-]+)"', (ROOT / "models/flights/train.py").read_text())
+    assert set(tune["ranges"]) | {"iterations", "validation-days"} <= set(flags)
 
 
 def test_a_grid_is_as_large_as_it_is():
