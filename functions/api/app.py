@@ -7,9 +7,9 @@ Every route is authorised by IAM. A refusal says which field and why:
 
 Environment: TABLE, BUCKET, BUS.
 IAM: dynamodb:GetItem, Query, PutItem on the table; sagemaker:InvokeEndpoint on our endpoints;
-sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*;
-events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy and respond
-machines.
+sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*
+and capture/*; events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy
+and respond machines.
 """
 
 from typing import Any

@@ -7,17 +7,22 @@ from typing import Any
 
 import champions
 from caller import Caller
-from evergreen import aws
-from evergreen.errors import AwsConflict, AwsNotFound, AwsRejected
+from evergreen import artifacts, aws, capture, serving, settings
+from evergreen.errors import AwsConflict, AwsError, AwsNotFound, AwsRejected
+from evergreen.telemetry import emit, logger
 from refusals import Refused, bad_values
 
+BUCKET = settings.required("BUCKET")
 MOST_ROWS = 1000
-JSON_LINES = "application/jsonlines"
 
 
 def predict(model: str, caller: Caller) -> dict[str, Any]:
     """A prediction for each instance, with the id by which its label will be known."""
     champion, spec = champions.in_service(model)
+    way = serving.way(spec["serve"])
+    if way == serving.BATCH:
+        folder = f"s3://{BUCKET}/batch/{model}/input/"
+        raise Refused(409, f"{model} has no endpoint: it scores the JSON lines that come under {folder}")
     rows = caller.items("instances", MOST_ROWS)
     errors = [error for place, row in enumerate(rows) for error in check(place, row, spec)]
     errors += repeated([row.get(spec["id"]) if isinstance(row, dict) else None for row in rows], spec["id"])
@@ -25,6 +30,8 @@ def predict(model: str, caller: Caller) -> dict[str, Any]:
         raise bad_values(errors)
     rows = [{spec["id"]: uuid.uuid4().hex} | row for row in rows]
     answers = invoke(champion["endpoint"], rows, caller.request_id)
+    if way == serving.SERVERLESS:
+        keep(champion["endpoint"], caller, rows, answers)
     found = [{"id": row[spec["id"]]} | answer for row, answer in zip(rows, answers, strict=True)]
     return {"model": model, "version": champion["version"], "predictions": found}
 
@@ -70,10 +77,10 @@ def invoke(endpoint: str, rows: list[dict[str, Any]], request_id: str) -> list[d
             "sagemaker-runtime",
             "invoke_endpoint",
             EndpointName=endpoint,
-            ContentType=JSON_LINES,
-            Accept=JSON_LINES,
+            ContentType=capture.JSON_LINES,
+            Accept=capture.JSON_LINES,
             InferenceId=request_id[:64],
-            Body="\n".join(json.dumps(row) for row in rows).encode(),
+            Body=lines(rows).encode(),
         )
     except AwsNotFound as error:
         raise Refused(503, f"endpoint {endpoint} is not in service") from error
@@ -85,6 +92,23 @@ def invoke(endpoint: str, rows: list[dict[str, Any]], request_id: str) -> list[d
     if len(answers) != len(rows):
         raise Refused(502, f"the model answered {len(answers)} rows for {len(rows)}")
     return answers
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    """JSON lines."""
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+def keep(endpoint: str, caller: Caller, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+    """What SageMaker captures of an endpoint with instances: a serverless one has no data capture. As there,
+    an answer does not wait for a capture that fails."""
+    line = capture.line(caller.request_id, caller.at, lines(rows), lines(answers), caller.request_id[:64])
+    key = capture.key(endpoint, caller.at, caller.request_id)
+    try:
+        artifacts.write(BUCKET, key, line.encode(), capture.JSON_LINES)
+    except AwsError:
+        logger.exception("a request was not captured", endpoint=endpoint)
+        emit({"UncapturedRequests": 1}, Endpoint=endpoint)
 
 
 def _wrong_type(kind: str, value: Any) -> str:

@@ -1,7 +1,7 @@
 """State PickWindow: says at once where there is nothing to say, with the counts, before an instance is paid
 for.
 
-Environment: TABLE, BUCKET.
+Environment: TABLE, BUCKET, PREFIX.
 IAM: dynamodb:GetItem, Query, PutItem on the table; s3:ListBucket on the bucket (prefixes capture/*,
 labels/*, pipeline/*); s3:GetObject on capture/*; s3:PutObject on monitor/*/inputs/*;
 states:DescribeExecution on the executions of the monitor machine (a window whose analysis died may be
@@ -19,6 +19,7 @@ from evergreen.ledger import Ledger, history, put
 from evergreen.telemetry import logger
 
 BUCKET = settings.required("BUCKET")
+PREFIX = settings.required("PREFIX")
 # Captured bytes that a function analyses well within its five minutes and its memory: some hundred thousand
 # rows. Beyond that a Processing job is worth the minutes that its instance takes to start.
 SMALL_BYTES = 200_000_000
@@ -78,7 +79,7 @@ def pick(event: dict[str, Any], execution: str) -> dict[str, Any]:
         return {"status": "Dropped", "reason": refusal, "model": model, "window": window.as_dict()}
     if not champion:
         return conclude(window, execution, "NoData", f"{model} has no champion in service", 0, None)
-    prefix = f"capture/{champion['endpoint']}/main/"
+    prefix = capture.prefix(names.endpoint(PREFIX, model))
     files = list(capture.files(BUCKET, prefix, window.start, window.end))
     keys = [found["Key"] for found in files]
     rows = capture.count_rows(BUCKET, keys, window.start, window.end, monitor["min_rows"])
@@ -193,7 +194,7 @@ def ready(
     labels = f"labels/{model}/"
     since = f"{labels}{times.hour_path(window.start)}"
     labelled = [found["Key"] for found in artifacts.listing(BUCKET, labels, after=since)]
-    prefix = f"capture/{champion['endpoint']}/main/"
+    prefix = capture.prefix(names.endpoint(PREFIX, model))
     pipeline = f"pipeline/{model}/"
     computed = [found["Key"] for found in capture.files(BUCKET, pipeline, window.start, window.end)]
     return {

@@ -8,7 +8,7 @@ dynamodb:GetItem on the table.
 from datetime import datetime
 from typing import Any
 
-from evergreen import artifacts, events, scheduling, settings, times
+from evergreen import artifacts, events, scheduling, serving, settings, times
 from evergreen import spec as specification
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
@@ -34,7 +34,7 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
     folder = key.removesuffix("model.yaml")
     files = {found["Key"].removeprefix(folder) for found in artifacts.listing(BUCKET, folder)}
     text = artifacts.read(BUCKET, key, version).decode(errors="replace")
-    spec = specification.parse(text, folder=model, files=files)
+    spec = specification.parse(text, folder=model, files=files, served=served(model))
     current = LEDGER.get(model, "SPEC")
     reason = stale(current, digest, cause)
     return {
@@ -45,6 +45,12 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
         "cause": cause.as_dict(),
         "schedules": schedules(model, spec, times.parse(cause.at), current),
     }
+
+
+def served(model: str) -> str | None:
+    """How the version in service is served, where there is one."""
+    champion = LEDGER.get(model, "CHAMPION")
+    return serving.way(LEDGER.need_spec(model, champion["digest"])["spec"]["serve"]) if champion else None
 
 
 def stale(current: dict[str, Any] | None, digest: str, cause: events.Cause) -> str:

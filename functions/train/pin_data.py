@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from evergreen import artifacts, names, settings, times
+from evergreen import artifacts, capture, names, settings, times
 from evergreen.errors import DataMissing
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
@@ -40,7 +40,7 @@ def pin(model: str, run: str) -> dict[str, Any]:
     retrain = LEDGER.need_spec(model, record["digest"])["spec"]["retrain"]
     prefixes = {
         "data": f"datasets/{model}/",
-        "capture": f"capture/{names.endpoint(PREFIX, model)}/main/",
+        "capture": capture.prefix(names.endpoint(PREFIX, model)),
         "labels": f"labels/{model}/",
     }
     found: dict[str, list[File]] = {"data": [], "capture": [], "labels": []}

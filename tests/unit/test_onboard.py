@@ -147,3 +147,11 @@ def test_a_refusal_is_recorded_once_under_the_folders_name(bucket, ledger):
 def test_another_object_is_no_publication(bucket):
     with pytest.raises(EventInvalid, match=r"is not models/<name>/<digest>/model\.yaml"):
         check(uploaded("models/flights/train.py"))
+
+
+def test_a_model_in_service_is_not_served_in_another_way(bucket, ledger):
+    world.onboard(ledger)
+    world.champion(ledger)
+    with pytest.raises(SpecInvalid, match="line 12: serve: the model cannot be served in batches under this"):
+        check(publish(bucket, world.served(world.BATCH), "aaaaaaaaaaaa", at="2013-03-02T00:00:00Z"))
+    assert check(publish(bucket, MODEL_YAML, "bbbbbbbbbbbb", at="2013-03-02T00:00:00Z"))["isNew"]

@@ -1,4 +1,5 @@
-"""Captured requests: which files belong to a window, and how many rows they hold.
+"""Captured requests: which files belong to a window, how many rows they hold, and what SageMaker captures
+nothing of, in its format.
 
 A line is one request, which may carry many rows; a row belongs to the window of its request's
 `inferenceTime`. The analyser reads the same lines again, all of them: here they are only counted, and only
@@ -14,11 +15,37 @@ from typing import Any
 
 from . import artifacts, times
 
+JSON_LINES = "application/jsonlines"
+
+
+def prefix(endpoint: str) -> str:
+    """Where the requests of a model are kept, hour by hour; `endpoint` is the name of its endpoint, or the
+    one that it would have."""
+    return f"capture/{endpoint}/main/"
+
+
+def line(id: str, at: datetime, asked: str, answered: str, inference_id: str = "") -> str:
+    """A request of JSON lines and its answer as SageMaker's data capture writes them. `id` tells one event
+    from another: the monitor counts an event that was captured twice once."""
+    sides = {"endpointInput": ("INPUT", asked), "endpointOutput": ("OUTPUT", answered)}
+    captured = {
+        side: {"observedContentType": JSON_LINES, "mode": mode, "data": data, "encoding": "JSON"}
+        for side, (mode, data) in sides.items()
+    }
+    metadata = {"eventId": id, "inferenceTime": times.iso(at)}
+    metadata |= {"inferenceId": inference_id} if inference_id else {}
+    return json.dumps({"captureData": captured, "eventMetadata": metadata, "eventVersion": "0"}) + "\n"
+
+
+def key(endpoint: str, at: datetime, name: str) -> str:
+    """The object for captured lines of that time; the same name is the same object."""
+    return f"{prefix(endpoint)}{times.hour_path(at)}/{at:%M-%S}-{name}.jsonl"
+
 
 def files(bucket: str, prefix: str, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
     """Key and size of the files of the hours that [start, end) touches under `prefix` (which ends in a
-    slash, and is followed by `YYYY/MM/DD/HH/`), in order of time. One hour more is read at the end: a line is written some time after its request
-    was answered."""
+    slash, and is followed by `YYYY/MM/DD/HH/`), in order of time. One hour more is read at the end: a line
+    is written some time after its request was answered."""
     last_hour = times.hour_path(end + timedelta(hours=1) - timedelta(microseconds=1))
     last = f"{prefix}{last_hour}0"  # '0' sorts behind '/'
     for found in artifacts.listing(bucket, prefix, after=f"{prefix}{times.hour_path(start)}"):
