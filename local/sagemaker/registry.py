@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
+from . import model_cards
 from .errors import SageMakerError, invalid
 from .service import operation
 from .store import Record
@@ -37,7 +38,6 @@ _CHANGEABLE = (
     "CustomerMetadataProperties",
     "ModelLifeCycle",
     "SourceUri",
-    "ModelCard",
 )
 
 
@@ -104,6 +104,8 @@ def create_model_package(service: "Service", params: Record) -> Record:
     if (group is None) == ("ModelPackageName" not in params):
         raise invalid("Provide either ModelPackageName or ModelPackageGroupName, and not both.")
     token = params.pop("ClientToken", None)
+    if "ModelCardContent" in params.get("ModelCard", {}):
+        model_cards.check(params["ModelCard"]["ModelCardContent"])
     with service.store.lock:
         for package in service.store.all("ModelPackage"):
             if token is not None and package["_client_token"] == token:
@@ -159,6 +161,8 @@ def update_model_package(service: "Service", params: Record) -> Record:
         metadata = _metadata(package, params)
         if metadata != package.get("CustomerMetadataProperties", {}):
             wanted["CustomerMetadataProperties"] = metadata
+        if "ModelCard" in params:
+            wanted["ModelCard"] = model_cards.updated(package.get("ModelCard"), params["ModelCard"])
         added = params.get("AdditionalInferenceSpecificationsToAdd", [])
         if added:
             wanted["AdditionalInferenceSpecifications"] = [

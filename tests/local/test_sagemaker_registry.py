@@ -1,3 +1,4 @@
+import json
 import threading
 
 import pytest
@@ -64,6 +65,66 @@ def test_an_approval_is_announced_with_what_changed(service):
     assert kind == "SageMaker Model Package State Change" and resources == [arn]
     assert detail["ModelPackageGroupName"] == GROUP and detail["ModelPackageVersion"] == 1
     assert detail["CreationTime"].endswith("Z")
+
+
+CARD = {
+    "model_overview": {"model_creator": "ann", "model_artifact": ["s3://bucket/model.tar.gz"]},
+    "evaluation_details": [
+        {
+            "name": "Holdout",
+            "metric_groups": [
+                {
+                    "name": "figures",
+                    "metric_data": [
+                        {"name": "auc", "type": "number", "value": 0.7},
+                        {"name": "roc", "type": "linear_graph", "value": [[0, 0], [1, 1]]},
+                        {"name": "counts", "type": "matrix", "value": [[1, 2], [3, 4]]},
+                    ],
+                }
+            ],
+        }
+    ],
+}
+
+
+def test_a_card_keeps_its_content_when_its_status_changes(service):
+    content = json.dumps(CARD)
+    arn = create(service, ModelCard={"ModelCardStatus": "PendingReview", "ModelCardContent": content})
+    change = {"ModelApprovalStatus": "Approved", "ModelCard": {"ModelCardStatus": "Approved"}}
+    service.call("UpdateModelPackage", {"ModelPackageArn": arn} | change)
+    answer = service.call("DescribeModelPackage", {"ModelPackageName": arn})
+    assert answer["ModelCard"] == {"ModelCardStatus": "Approved", "ModelCardContent": content}
+    _, detail, _ = service.host.events[-1]
+    assert set(detail["UpdatedModelPackageFields"]) == {"ModelApprovalStatus", "ModelCard"}
+    assert "ModelCard" not in detail
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("{", "not a valid JSON"),
+        ('{"model_overview": {"model_name": "flights"}}', "model_overview: "),
+        ('{"intended_uses": {"risk_rating": "Grave"}}', "intended_uses.risk_rating: "),
+        ('{"evaluation_details": [{"datasets": []}]}', "evaluation_details.0: "),
+        (
+            '{"evaluation_details": [{"name": "a", "metric_groups": [{"name": "b", "metric_data": '
+            '[{"name": "c", "type": "number", "value": [1]}]}]}]}',
+            "evaluation_details.0.metric_groups.0.metric_data.0: ",
+        ),
+    ],
+)
+def test_what_is_no_model_card_is_refused_with_its_place(service, content, place):
+    code, message = refused(service, "CreateModelPackage", package(ModelCard={"ModelCardContent": content}))
+    assert code == "ValidationException" and place in message
+    arn = create(service)
+    update = {"ModelPackageArn": arn, "ModelCard": {"ModelCardContent": content}}
+    assert refused(service, "UpdateModelPackage", update) == (code, message)
+
+
+def test_the_content_of_an_archived_card_is_closed(service):
+    arn = create(service, ModelCard={"ModelCardStatus": "Archived", "ModelCardContent": "{}"})
+    update = {"ModelPackageArn": arn, "ModelCard": {"ModelCardContent": json.dumps(CARD)}}
+    assert refused(service, "UpdateModelPackage", update)[0] == "ValidationException"
 
 
 def test_metadata_is_merged_and_removed_by_key(service):
