@@ -8,7 +8,7 @@ states:DescribeExecution on the executions of the train machine (a dead holder's
 from dataclasses import replace
 from typing import Any
 
-from evergreen import decisions, events, names, settings, times, trainings, tuning
+from evergreen import decisions, events, names, serving, settings, times, trainings, tuning
 from evergreen import ledger as records
 from evergreen.errors import AwsConflict, AwsUnavailable, TrainingBusy
 from evergreen.ledger import Ledger, Write, acquire, history, put
@@ -159,7 +159,7 @@ def plan_of(model: str, run: str, cause: events.Cause, published: dict[str, Any]
             "timeout": int(train["timeout"]),
             "hyperparameters": hyperparameters(train),
             "inferenceEntry": spec["serve"]["entry"],
-            "serveInstance": spec["serve"]["instance"],
+            "instances": serving.instances(spec["serve"], spec["processing"]["instance"]),
         },
         "tuning": tuning_of(run, spec),
         "champion": champion and champion_of(champion),

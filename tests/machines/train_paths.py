@@ -37,7 +37,7 @@ PLAN = {
             "learning_rate": "0.1",
         },
         "inferenceEntry": "inference.py",
-        "serveInstance": "ml.m5.large",
+        "instances": {"hosting": ["ml.m5.large"], "transforming": ["ml.m5.large", "ml.m5.xlarge"]},
     },
     "tuning": None,
     "champion": CHAMPION,

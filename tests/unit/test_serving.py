@@ -5,7 +5,7 @@ import pytest
 from evergreen import serving, spec
 
 from tests.unit.test_spec import changed, mistakes
-from tests.unit.world import BATCH, SERVERLESS, served
+from tests.unit.world import BATCH, MODEL_YAML, SERVERLESS, served
 
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 INSTANCES = "instance: ml.m5.large, count: 2"
@@ -102,6 +102,20 @@ def test_a_model_in_service_stays_in_its_way(way):
     (only,) = mistakes(text, served="instance")
     assert only.strip().startswith("line 12: serve: the model cannot be served")
     assert only.endswith("publish it under another")
+
+
+@pytest.mark.parametrize(
+    ("text", "hosting", "first"),
+    [
+        (MODEL_YAML, "ml.m5.large", "ml.m5.large"),
+        (served(SERVERLESS), "ml.c5.large", "ml.m5.large"),
+        (served("batch: {instance: ml.g5.xlarge}"), "ml.c5.large", "ml.g5.xlarge"),
+    ],
+)
+def test_a_version_is_registered_for_the_types_that_serve_it(text, hosting, first):
+    found = serving.instances(spec.parse(text)["serve"], "ml.c5.large")
+    assert (found["hosting"], found["transforming"][0]) == ([hosting], first)
+    assert len(set(found["transforming"])) == len(found["transforming"])
 
 
 def test_the_limits_are_sagemakers():

@@ -21,6 +21,9 @@ TRANSFORM_FAMILIES = (
     "r7i", "trn1",
 )  # fmt: skip
 
+# What a version may be tried with by hand.
+USUAL_TRANSFORM = ("ml.m5.large", "ml.m5.xlarge", "ml.m5.4xlarge")
+
 _entry = scalar(units.text(r"\w[\w./-]*\.py", "a Python file of the model's folder"))
 _instance = scalar(units.text(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type such as ml.m5.large"))
 _count = scalar(units.integer(1, 100))
@@ -111,6 +114,17 @@ def way(serve: dict[str, Any]) -> str:
 def instance(serve: dict[str, Any]) -> str | None:
     """The type of its instances, where it has any."""
     return serve["batch"]["instance"] if serve["batch"] else serve["instance"]
+
+
+def instances(serve: dict[str, Any], other: str) -> dict[str, list[str]]:
+    """The types that a version is registered for, to host it and to transform with it; `other` hosts where it
+    has no instances of its own."""
+    own = instance(serve)
+    transforming = [own] if way(serve) == BATCH else []
+    return {
+        "hosting": [serve["instance"] or other],
+        "transforming": transforming + [usual for usual in USUAL_TRANSFORM if usual not in transforming],
+    }
 
 
 def other_way(serve: dict[str, Any], served: str) -> str:
