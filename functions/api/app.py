@@ -9,7 +9,7 @@ Environment: TABLE, BUCKET, BUS.
 IAM: dynamodb:GetItem, Query, PutItem on the table; sagemaker:InvokeEndpoint on our endpoints;
 sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*
 and capture/*; events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy
-and respond machines.
+and respond machines; states:SendTaskSuccess, SendTaskFailure on the deploy machine.
 """
 
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import approvals
 import labels
 import predictions
+import releases
 import rollbacks
 import trainings
 import views
@@ -57,8 +58,8 @@ def list_models() -> dict[str, Any]:
 
 @app.get("/models/<model>")
 def get_model(model: str) -> dict[str, Any]:
-    """One model: champion, versions that wait for a person, last windows, open violations, the run in
-    progress."""
+    """One model: champion, versions that wait for a person, those in staging, last windows, open violations,
+    the run in progress."""
     return views.model(model)
 
 
@@ -78,6 +79,13 @@ def train(model: str) -> tuple[dict[str, Any], int]:
 def approve(model: str, version: str) -> dict[str, Any]:
     """{"decision": "approve"|"reject", "reason", "force"?} -> {"version", "status", "by"}."""
     return approvals.decide(model, version, Caller.of(app.current_event))
+
+
+@app.post("/models/<model>/deployments/<deployment>/approval")
+def release(model: str, deployment: str) -> dict[str, Any]:
+    """{"decision": "approve"|"reject", "reason"} -> {"version", "deployment", "decision", "by"}: what a
+    staged version waits for; 409 where it does not wait (any more)."""
+    return releases.decide(model, deployment, Caller.of(app.current_event))
 
 
 @app.post("/models/<model>/rollback")

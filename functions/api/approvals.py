@@ -21,7 +21,7 @@ def decide(model: str, version: str, caller: Caller) -> dict[str, Any]:
         raise bad_field("reason", "must say why, for whoever asks later")
     package = find(model, version)
     status = status_of(package)
-    forced = decision == "approve" and status == "Rejected" and body.get("force") is True
+    forced = decision == "approve" and status == "Rejected" and caller.body().get("force") is True
     if status != "PendingManualApproval" and not forced:
         hint = '; "force": true approves it all the same' if status == "Rejected" else ""
         raise Refused(409, f"version {version} of {model} is {status}, not pending{hint}")
@@ -31,6 +31,17 @@ def decide(model: str, version: str, caller: Caller) -> dict[str, Any]:
         return answer(model, package, "Approved", caller)
     reject(model, package, reason, caller)
     return answer(model, package, "Rejected", caller)
+
+
+def wanted(caller: Caller) -> tuple[str, str]:
+    """(approve or reject, why) of the request's body."""
+    body = caller.body()
+    decision, reason = body.get("decision"), body.get("reason")
+    if decision not in ("approve", "reject"):
+        raise bad_field("decision", "must be approve or reject")
+    if not isinstance(reason, str) or not reason.strip():
+        raise bad_field("reason", "must say why, for whoever asks later")
+    return decision, reason
 
 
 def find(model: str, version: str) -> dict[str, Any]:

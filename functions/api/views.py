@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -36,6 +37,7 @@ def model(name: str) -> dict[str, Any]:
         "published_at": spec["published_at"],
         "champion": _bare(LEDGER.get(name, "CHAMPION")),
         "pending": _pending(name),
+        "staged": _staged(name),
         "windows": [_bare(window) for window in windows],
         "violations": last["violations"] if last else [],
         "run": holder["run"] if running else None,
@@ -67,13 +69,31 @@ def _listed(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _recent(name: str) -> Iterator[dict[str, Any]]:
+    return islice(LEDGER.query(name, "PACKAGE#", newest_first=True), LOOKED_AT)
+
+
+def _staged(name: str) -> list[dict[str, Any]]:
+    """Versions in staging; `approval` is there where a person is asked, and says until when."""
+    staged = (package for package in _recent(name) if package["status"] == "Staging")
+    deployments = (LEDGER.need(name, f"DEPLOYMENT#{package['deployment']}") for package in staged)
+    return [
+        {
+            "version": each["version"],
+            "deployment": each["deployment"],
+            "endpoint": each["plan"]["staging"]["endpoint"],
+            "approval": each.get("approval"),
+        }
+        for each in deployments
+    ]
+
+
 def _pending(name: str) -> list[dict[str, Any]]:
     """Versions that wait for a person, as the registry has it now."""
-    recent = islice(LEDGER.query(name, "PACKAGE#", newest_first=True), LOOKED_AT)
     waiting = "PendingManualApproval"
     return [
         _bare(package)
-        for package in recent
+        for package in _recent(name)
         if package["status"] == waiting and approvals.status_of(package) == waiting
     ]
 

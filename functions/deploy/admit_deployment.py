@@ -76,24 +76,29 @@ def package_of(event: dict[str, Any]) -> tuple[str, int, str]:
 
 
 def start(plan: dict[str, Any], approval: Approval, package: dict[str, Any]) -> dict[str, Any]:
-    """Claim, history and lock in one transaction."""
+    """Claim, history and lock in one transaction. Staging does not touch production and holds no lock: a
+    version that waits for a person must not keep another one, or a rollback, waiting."""
     model, deployment, at = plan["model"], plan["deployment"], approval.at
     about = {"version": plan["version"], "package_arn": plan["packageArn"], "approved_by": plan["approvedBy"]}
+    status = {"status": "Staging", "deployment": deployment} if plan["staging"] else {"status": "Deploying"}
     record = about | {
         "deployment": deployment,
         "execution": approval.execution,
-        "status": "Started",
+        "status": "Staging" if plan["staging"] else "Started",
         "approved_at": at,
         "plan": plan,
     }
     writes = [
         history(model, at, "DeploymentStarted", deployment, deployment=deployment, **about),
         put(model, f"DEPLOYMENT#{deployment}", record, records.ABSENT),
-        put(model, names.package(plan["version"]), package | {"status": "Deploying"}),
+        put(model, names.package(plan["version"]), package | status),
         history(model, at, "PackageApproved", deployment, cause=plan["cause"], **about),
     ]
     try:
-        admission.commit_with_lock(LEDGER, model, deployment, approval.execution, *writes)
+        if plan["staging"]:
+            LEDGER.commit(*writes)
+        else:
+            admission.commit_with_lock(LEDGER, model, deployment, approval.execution, *writes)
     except AwsConflict:  # another delivery of the same event was quicker
         reason = f"this approval of version {plan['version']} was answered already, by {deployment}"
         return drop(approval, reason)

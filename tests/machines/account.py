@@ -12,7 +12,7 @@ from tests.lint_asl import ROOT, states
 from tests.machines import deploy_paths, monitor_paths, onboard_paths, respond_paths, train_paths
 from tests.machines.engine import Result, Throw, machine, run
 from tests.machines.scenario import event
-from tests.template.test_names import LAMBDA, is_image, snake
+from tests.template.test_names import is_image, is_lambda, snake
 from tests.unit.conftest import Bucket, SageMaker
 from tests.unit.exam import evaluation
 from tests.unit.world import CONTEXT
@@ -44,7 +44,7 @@ def handlers(name: str) -> dict[str, Callable[[Any], Any]]:
     return {
         state: lambda_of(importlib.import_module(f"{name}.{snake(state)}"))
         for _, state, definition in states(machine(name).definition)
-        if definition.get("Resource") == LAMBDA and not is_image(state)
+        if is_lambda(definition.get("Resource")) and not is_image(state)
     }
 
 

@@ -51,6 +51,7 @@ PLAN = {
     "register": False,
     "retain": True,
     "shadow": None,
+    "staging": None,
     "approvedAt": "2013-06-10T12:00:00Z",
     "environment": {},
 }
@@ -151,8 +152,8 @@ USUAL = {
 
 path = partial(Scenario, "deploy", sample="sagemaker-model-package-state-change", usual=USUAL)
 _READY = (
-    "AdmitDeployment > IsAdmitted > CreateModel > ChooseServing > CreateEndpointConfig > PutErrorAlarm "
-    "> PutLatencyAlarm > IsEndpointNew"
+    "AdmitDeployment > IsAdmitted > CreateModel > IsStaged > ChooseServing > CreateEndpointConfig "
+    "> PutErrorAlarm > PutLatencyAlarm > IsEndpointNew"
 )
 _SERVERLESS_READY = _READY.replace("CreateEndpointConfig", "CreateServerlessConfig")
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
@@ -335,8 +336,8 @@ SCENARIOS = [
     path(
         "a version that scores batches",
         path=(
-            f"AdmitDeployment > IsAdmitted > CreateModel > ChooseServing > {_SHIPPED} > HasPrevious "
-            "> AnnounceDeployment > ModelDeployed"
+            f"AdmitDeployment > IsAdmitted > CreateModel > IsStaged > ChooseServing > {_SHIPPED} "
+            "> HasPrevious > AnnounceDeployment > ModelDeployed"
         ),
         mocks={
             "AdmitDeployment": BATCH,

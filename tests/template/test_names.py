@@ -24,8 +24,13 @@ def resource(machine: Machine) -> dict[str, Any]:
 
 def functions_of(machine: Machine) -> list[str]:
     """The names of the states that a file under functions/ is behind."""
-    called = [name for _, name, state in states(machine.definition) if state.get("Resource") == LAMBDA]
+    called = [name for _, name, state in states(machine.definition) if is_lambda(state.get("Resource"))]
     return [name for name in called if not is_image(name)]
+
+
+def is_lambda(resource: str | None) -> bool:
+    """Whether a state's Resource invokes a function, with or without waiting for somebody's answer."""
+    return resource in (LAMBDA, f"{LAMBDA}.waitForTaskToken")
 
 
 def is_image(state: str) -> bool:

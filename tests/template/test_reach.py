@@ -14,7 +14,7 @@ from tests.lint_asl import ACCOUNT, REGION, STACK, states
 from tests.machines.engine import machine
 from tests.machines.test_paths import SCENARIOS
 from tests.template import stack
-from tests.template.test_names import LAMBDA
+from tests.template.test_names import is_lambda
 from tests.template.test_security import called
 
 SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:"
@@ -84,7 +84,7 @@ def test_the_role_reaches_what_the_states_name(scenario: Any) -> None:
     for state, calls in scenario.result.arguments.items():
         action = called(known[state])
         for given in calls:
-            asked = list(acts_on(action, {} if known[state] == LAMBDA else given, state))
+            asked = list(acts_on(action, {} if is_lambda(known[state]) else given, state))
             assert asked, f"{state}: {action} names nothing that a policy could"
             for what, resource in asked:
                 assert any(allows(each, what, resource) for each in statements), (

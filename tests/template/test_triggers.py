@@ -26,6 +26,7 @@ STARTS = {
     "cloudwatch-alarm-state-change": ["RespondStateMachine"],
     "sagemaker-processing-job-state-change": ["RespondStateMachine"],
     "states-step-functions-execution-status-change": ["Topic"],
+    "deploy-approval-requested": ["Topic"],
     # For whoever listens outside the loop: the states that follow were reached already.
     "train-model-registered": NOBODY,
     "deploy-model-deployed": NOBODY,
@@ -73,6 +74,7 @@ EXECUTION = "states-step-functions-execution-status-change"
 MODEL, DATASET = "s3-object-created.model", "s3-object-created.dataset"
 VIOLATION = "monitor-violation-found"
 ROLLBACK = "api-rollback-requested"
+APPROVAL = "deploy-approval-requested"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,7 @@ ROLLBACK = "api-rollback-requested"
         (DATASET, "detail.bucket.name", "another-bucket"),
         (VIOLATION, "source", "evergreen.train"),
         (VIOLATION, "detail-type", "ViolationsFound"),
+        (APPROVAL, "source", "nightly.features"),
         (ROLLBACK, "source", "nightly.features"),
         (ROLLBACK, "detail-type", "RollbackWanted"),
     ],

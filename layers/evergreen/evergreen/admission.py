@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import aws, deployments, names, serving, times
+from . import aws, deployments, names, serving, staging, times
 from .errors import AwsConflict, AwsNotFound, EndpointBusy
 from .ledger import Ledger, Write, acquire, is_running
 
@@ -63,6 +63,8 @@ def refused(
         return f"version {version} is in service"
     if package["status"] == "Replaced":
         return f"version {version} was in service before and has been replaced"
+    if going := _staged(ledger, approval, package):
+        return f"version {version} is in staging already, as {going}"
     if champion and approval.at < champion["approved_at"]:
         newer = f"version {champion['version']}, approved at {champion['approved_at']}"
         return f"version {version} was approved at {approval.at}, before {newer}, which is in service"
@@ -75,6 +77,16 @@ def refused(
 def _serve(ledger: Ledger, model: str, version: dict[str, Any]) -> dict[str, Any]:
     """How a version is to be served: by the specification that it was trained with."""
     return ledger.need_spec(model, version["digest"])["spec"]["serve"]
+
+
+def _staged(ledger: Ledger, approval: Approval, package: dict[str, Any]) -> str:
+    """The deployment that stages the version in another execution; empty for none, or one that is dead. (One
+    that is about to change production holds the lock instead.)"""
+    if package["status"] != "Staging":
+        return ""
+    going = ledger.need(approval.model, f"DEPLOYMENT#{package['deployment']}")
+    theirs = going["execution"] != approval.execution and is_running(going["execution"])
+    return package["deployment"] if theirs else ""
 
 
 def _unknown(ledger: Ledger, approval: Approval, described: dict[str, Any]) -> str:
@@ -98,16 +110,25 @@ def endpoint_is_new(endpoint: str) -> bool:
 
 
 def plan_of(
-    ledger: Ledger, prefix: str, bucket: str, approval: Approval, deployment: str, package: dict[str, Any]
+    ledger: Ledger,
+    prefix: str,
+    bucket: str,
+    approval: Approval,
+    deployment: str,
+    package: dict[str, Any],
+    *,
+    staged: bool = False,
 ) -> dict[str, Any]:
-    """What the states of the deployment need, from the specification the version was trained with."""
+    """What the states of the deployment need, from the specification the version was trained with. `staged`:
+    staging is over. Before it, the production endpoint may be busy; the plan for it is made again later."""
     model, version, endpoint = approval.model, approval.version, names.endpoint(prefix, approval.model)
     spec = ledger.need_spec(model, package["digest"])["spec"]
     serve, ship = spec["serve"], spec["ship"]
     champion = ledger.get(model, "CHAMPION")
     before = champion and _serve(ledger, model, champion)
+    stage = None if staged else staging.plan(ship, serve, deployments.serverless(serve), package, deployment)
     has_endpoint = serving.way(serve) != serving.BATCH
-    is_new = has_endpoint and endpoint_is_new(endpoint)
+    is_new = has_endpoint and (not champion if stage else endpoint_is_new(endpoint))
     updated = champion if has_endpoint and not is_new else None
     return deployments.transition(before, serve) | {
         "admitted": True,
@@ -121,6 +142,7 @@ def plan_of(
         "serverless": deployments.serverless(serve),
         "dimensions": deployments.watched(serve, endpoint, deployment) if has_endpoint else [],
         "watch": deployments.watch(ship, serve, updated) if updated else None,
+        "staging": stage,
         "isNew": is_new,
         "shadow": deployments.shadow(ship, updated, before, deployment) if updated else None,
         "run": package["run"],

@@ -9,6 +9,7 @@ EvergreenError
 ├── LockLost            another execution took the lock over meanwhile
 ├── TrainingBusy        new code has to wait for the run in progress: try again later
 ├── EndpointBusy        an update is under way: try again later
+├── SamplesMissing      a run left nothing to test a staged version with
 └── AwsError            what AWS answered, translated in `evergreen.aws`
     ├── AwsUnavailable  throttled, timed out or broken on their side: try again
     ├── AwsNotFound     the thing is not there
@@ -52,6 +53,10 @@ class TrainingBusy(EvergreenError):
 
 class EndpointBusy(EvergreenError):
     """An update is under way on the endpoint; the caller tries again later."""
+
+
+class SamplesMissing(EvergreenError):
+    """The run left nothing to test a staged version with."""
 
 
 class AwsError(EvergreenError):

@@ -46,6 +46,7 @@ def _lambda(detail: dict[str, Any]) -> str:
         "RecordMissing",
         "LockLost",
         "EndpointBusy",
+        "SamplesMissing",
     )
     return message if known or not kind else f"{kind}: {message}"
 

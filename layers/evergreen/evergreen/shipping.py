@@ -4,7 +4,7 @@ UpdateEndpoint, which would refuse it hours later."""
 from collections.abc import Iterator
 from typing import Any
 
-from . import units
+from . import staging, units
 from .schema import Key, Kind, Mistake, compose, mapping, scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -39,6 +39,7 @@ SECTION = mapping(
         "bake": Key(scalar(units.duration(0, HOUR)), 10 * MINUTE),
         "alarms": Key(_alarms, _defaults(_alarms)),
         "probation": Key(scalar(units.duration(0, 30 * DAY)), DAY),
+        "staging": Key(staging.SECTION, None),
     }
 )
 DEFAULT = _defaults(SECTION)
@@ -66,6 +67,7 @@ def contradictions(ship: dict[str, Any], serve: dict[str, Any]) -> Iterator[tupl
     """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys: (path, reason) pairs. A part
     that has a mistake of its own is None."""
     strategy, percent = ship["strategy"], ship["percent"]
+    yield from staging.contradictions(ship["staging"], serve)
     if strategy == "shadow" and ship["bake"] is not None and ship["bake"] < MINUTE:
         yield "ship.bake", "is too short for a shadow, which is watched by the minute: at least 1m"
     if strategy not in PARTIAL:
