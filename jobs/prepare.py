@@ -24,7 +24,7 @@ from jobs.spec import BINARY, Spec
 from jobs.validate import Finding
 
 MIN_TRAIN_ROWS = 100
-MIN_HOLDOUT_ROWS = 100
+MIN_HOLDOUT_ROWS = 200  # gate.min_rows's default
 
 
 def main() -> None:

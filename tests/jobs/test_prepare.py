@@ -236,6 +236,36 @@ def test_captured_requests_alone_are_data(spec: Spec, tmp_path: Path, january_an
     assert report["rows"]["read"] == len(january_and_february)
 
 
+@pytest.mark.parametrize(
+    ("trained_until", "reason"),
+    [
+        (datetime(2013, 2, 19, 12, tzinfo=UTC), None),
+        (
+            datetime(2013, 2, 27, 12, tzinfo=UTC),
+            "the holdout (after 2013-02-27T12:00:00Z, the champion's training) has",
+        ),
+    ],
+)
+def test_requests_that_trained_the_champion_are_never_held_out(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table, trained_until: datetime, reason: str | None
+) -> None:
+    """Requests are ordered by their own time, not by when they were captured or labelled."""
+    half = len(january_and_february) // 2
+    captured, labels = capture(tmp_path, january_and_february.slice(half), spec, set())
+    base = write(tmp_path, january_and_february.slice(0, half))
+    report = prepare(spec, base, trained_until, captured, labels)
+    if reason:
+        assert not report["accepted"]
+        assert report["reason"].startswith(reason) and "at least 2,000 are needed" in report["reason"]
+        return
+    assert report["accepted"]
+    held = pq.read_table(tmp_path / "processing/output/holdout/holdout.parquet")
+    learned = pq.read_table(tmp_path / "processing/output/train/train.parquet")
+    assert held["scheduled_departure"][0].as_py() > trained_until
+    assert learned["scheduled_departure"][-1].as_py() <= trained_until
+    assert not {*held["flight_id"].to_pylist()} & {*learned["flight_id"].to_pylist()}
+
+
 def test_requests_that_model_yaml_would_refuse_are_left_out(
     spec: Spec, tmp_path: Path, january_and_february: pa.Table
 ) -> None:
