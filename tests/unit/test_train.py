@@ -274,6 +274,21 @@ def test_a_registered_version_is_known_and_the_lock_is_free(ledger, flights):
     assert row["checks"] == package["checks"] == REGISTERED["judgement"]["checks"]
 
 
+def test_what_a_search_chose_stays_with_the_version(ledger, flights):
+    plan = admit(requested(cause()))
+    tuned = {
+        "job": "evergreen-5f0c1a9be72d4",
+        "training": "evergreen-5f0c1a9be72d4-007-3c1d90ab",
+        "hyperparameters": {"learning-rate": "0.0713"},
+        "metric": {"name": "validation:log_loss", "value": 0.4127},
+        "trainings": {"completed": 9, "stopped": 2, "failed": 1},
+    }
+    close_run.handler(closing(plan, "registered", **REGISTERED, tuned=tuned), world.CONTEXT)
+    (row,) = kinds(ledger, "RunEnded")
+    run, package = ledger.need("flights", f"RUN#{plan['run']}"), ledger.need("flights", "PACKAGE#000001")
+    assert row["tuned"] == run["tuned"] == package["tuned"] == tuned
+
+
 def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights, executions):
     plan = admit(requested(cause()))
     ending = closing(plan, "registered", **REGISTERED)

@@ -1,12 +1,13 @@
 """`train.tune`: what SageMaker would refuse is refused when it is published; what is asked of SageMaker."""
 
+import json
 import re
 from pathlib import Path
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from evergreen import budget, names, spec, tuning
+from evergreen import budget, explain, names, spec, tuning
 from evergreen.errors import SpecInvalid
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,6 +162,15 @@ def test_the_name_fits_whatever_the_model_is_called():
     assert len(longest) == shape.metadata["max"]
     assert re.fullmatch(shape.metadata["pattern"], longest)
     assert len({names.tuning("p", f"m{number}-0123456789") for number in range(100)}) == 100
+
+
+def test_a_search_that_somebody_stopped_says_so():
+    stopped = {"HyperParameterTuningJobName": "evergreen-1", "HyperParameterTuningJobStatus": "Stopped"}
+    error = {"Error": "States.TaskFailed", "Cause": json.dumps(stopped)}
+    assert explain.sentence(error) == (
+        "HyperParameterTuningJob evergreen-1 stopped: it gave no reason "
+        "(logs: /aws/sagemaker/TrainingJobs, stream evergreen-1)"
+    )
 
 
 # What stands in the section, what is put in its place, and what is said of it below train.tune.
