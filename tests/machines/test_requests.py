@@ -63,6 +63,9 @@ def test_champion_and_challenger_score_the_same_rows() -> None:
     assert given["challenger"] == train_paths.ARTIFACT
     assert given["champion"] == train_paths.CHAMPION["model_data"]
     assert given["champion_code"] == train_paths.CHAMPION["code"]
+    job = PENDING.result.only("EvaluateModel")
+    assert job["Environment"] == {"CHAMPION_TRAINED_UNTIL": train_paths.CHAMPION["trained_until"]}
+    assert FIRST.result.only("EvaluateModel")["Environment"] == {}
 
 
 def test_without_a_champion_the_challenger_is_scored_alone() -> None:
