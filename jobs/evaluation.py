@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import constant, contract, fairness, gains, metrics
+from jobs import answers, constant, contract, fairness, gains, metrics
 from jobs.columns import codes, floats, microseconds
 from jobs.hosted import Scored
 from jobs.metrics import Figures
@@ -98,6 +98,7 @@ def compare(
             "champion": _gain(spec, name, ours.whole, theirs.whole, parts[0].blocks) if theirs else None,
             "slices": _losses(spec.task, name, ours, theirs, parts[1:]) if theirs else {},
         },
+        "answers": answers.expected(challenger.answers, champion and champion.answers),
         "serving": {"challenger": challenger.serving, "champion": champion and champion.serving},
         "notes": metrics.notes(ours.scores) + biases[0][1],
     }

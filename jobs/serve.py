@@ -2,7 +2,8 @@
 
 Environment: SAGEMAKER_PROGRAM (default inference.py), SAGEMAKER_SUBMIT_DIRECTORY (s3://.../source.tar.gz, a
 tar.gz, a folder, or absent for the model's own `code/`), SAGEMAKER_BIND_TO_PORT (8080),
-SAGEMAKER_BIND_TO_HOST (0.0.0.0), SAGEMAKER_MODEL_SERVER_WORKERS (1). What it logs carries no row of data.
+SAGEMAKER_BIND_TO_HOST (0.0.0.0), SAGEMAKER_MODEL_SERVER_WORKERS (1), EVERGREEN_DEPLOYMENT (whose answers the
+log tells in numbers; none by default). What it logs carries no row of data.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from jobs import contract
+from jobs.answers import Telling
 from jobs.inference import JSON, JSON_LINES, BadInput, Predictor, UnsupportedType
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # InvokeEndpoint's own limit
@@ -62,11 +64,15 @@ def _download(uri: str, path: Path) -> Path:
     return path
 
 
-def application(predictor: Predictor) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """The WSGI application around a loaded model."""
+def application(
+    predictor: Predictor, telling: Telling | None = None
+) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    """The WSGI application around a loaded model; `telling` hears of its answers."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, body, content_type = respond(predictor, environ)
+        if telling and status == 200 and body:
+            telling.see(body)
         start_response(STATUSES[status], [("Content-Type", content_type), ("Content-Length", str(len(body)))])
         return [body]
 
@@ -135,4 +141,5 @@ class _Server(BaseApplication):
 
     def load(self) -> Callable[..., Iterable[bytes]]:
         model_dir, code_dir, entry = self._model
-        return application(Predictor(model_dir, code_dir, entry))
+        deployment = os.environ.get("EVERGREEN_DEPLOYMENT")
+        return application(Predictor(model_dir, code_dir, entry), Telling(deployment) if deployment else None)

@@ -183,13 +183,13 @@ def _series(
 
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.BitXor: operator.pow, ast.USub: operator.neg, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Pow: operator.pow, ast.USub: operator.neg, ast.Eq: operator.eq, ast.NotEq: operator.ne,
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
 }  # fmt: skip
 
 
 def compute(expression: str, values: dict[str, float | None]) -> float | None:
-    """Metric math: + - * / ^, comparisons, IF, FILL, SUM, MIN, MAX, AVG; None where data are missing."""
+    """Metric math: + - * / ^, comparisons, IF, FILL, ABS, SUM, MIN, MAX, AVG; None where data are missing."""
 
     def walk(node: ast.expr) -> Any:
         if isinstance(node, ast.Constant):
@@ -219,11 +219,13 @@ def compute(expression: str, values: dict[str, float | None]) -> float | None:
             return given[1] if given[0] else (given[2] if len(given) > 2 else None)
         if name == "FILL":
             return given[1] if given[0] is None else given[0]
+        if name == "ABS":
+            return apply(abs, given[0])
         flat = [v for item in given for v in (item if isinstance(item, list) else [item]) if v is not None]
         functions = {"SUM": sum, "MIN": min, "MAX": max, "AVG": lambda found: sum(found) / len(found)}
         return functions[name](flat) if flat else None
 
-    return walk(ast.parse(expression, mode="eval").body)
+    return walk(ast.parse(expression.replace("^", "**"), mode="eval").body)
 
 
 def _detail(alarm: dict[str, Any], old: str) -> dict[str, Any]:

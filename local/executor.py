@@ -1,15 +1,12 @@
 """The worker pool in the place of MiniStack's Lambda executor, and metrics out of what functions log."""
 
-import contextlib
 import hashlib
-import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-from local import ministack
+from local import embedded, ministack
 from local.lambdas import Pool
 from local.sagemaker.containers import REPOSITORY_ROOT, UnknownImage, find_image
 from local.sagemaker.service import Service
@@ -22,7 +19,7 @@ def install(pool: Pool, url: str, service: Callable[[], Service]) -> None:
 
     def run(config: dict[str, Any], function: Function, event: Any, request_id: str) -> dict[str, Any]:
         result = pool.invoke(function, event, request_id, ministack.get("trace_id")(config))
-        store_embedded_metrics(result.log)
+        embedded.store_metrics(result.log.splitlines())
         return _answer(result)
 
     def execute(func: dict, event: Any, request_id: str) -> dict[str, Any]:
@@ -123,32 +120,3 @@ def _environment(config: dict[str, Any], url: str) -> dict[str, str]:
         environment["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         environment["AWS_LAMBDA_LOG_LEVEL"] = logging.get("ApplicationLogLevel") or "INFO"
     return environment
-
-
-def store_embedded_metrics(log: str) -> None:
-    """CloudWatch's embedded metric format: a JSON line with an `_aws` key, at the machine's time."""
-    for line in log.splitlines():
-        if '"_aws"' not in line:
-            continue
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            _store_document(json.loads(line[line.index("{") :]))
-
-
-def _store_document(document: dict[str, Any]) -> None:
-    for directive in document["_aws"]["CloudWatchMetrics"]:
-        for names in directive.get("Dimensions") or [[]]:
-            dimensions = {name: str(document[name]) for name in names}
-            for metric in directive["Metrics"]:
-                value = document[metric["Name"]]
-                values = [float(v) for v in (value if isinstance(value, list) else [value])]
-                ministack.get("store_metric")(
-                    directive["Namespace"],
-                    metric["Name"],
-                    dimensions,
-                    time.time(),
-                    metric.get("Unit", "None"),
-                    None,
-                    values,
-                    None,
-                    None,
-                )

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local import ministack
+from local import embedded, ministack
 
 ROOT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 # No botocore retries: the callers that need them (state machines, SDK users) have their own.
@@ -85,6 +85,7 @@ class Machine:
         if lines:
             with ministack.scope(self.account, self.region):
                 ministack.write_logs(group, stream, [{"timestamp": now, "message": line} for line in lines])
+                embedded.store_metrics(lines)
 
     def alarm_states(self, names: list[str]) -> dict[str, str]:
         with ministack.scope(self.account, self.region):

@@ -42,6 +42,8 @@ def test_the_state_follows_from_the_periods(
         ("IF(calls > 9, errors, -1)", -1.0),
         ("SUM([errors, calls, nothing])", 5.0),
         ("calls ^ 2", 16.0),
+        ("ABS(errors - calls) - 2 * calls ^ 0.5", -1.0),
+        ("ABS(errors - nothing)", None),
         ("errors / zero", None),
     ],
 )

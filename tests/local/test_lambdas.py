@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local import lambdas
-from local.executor import store_embedded_metrics
+from local.embedded import store_metrics
 from local.workers import MAX_RESPONSE, Function
 
 MakeFunction = Callable[..., Function]
@@ -102,4 +102,4 @@ def test_idle_workers_are_ended(
 
 
 def test_a_line_that_only_looks_like_a_metric_is_left_alone() -> None:
-    store_embedded_metrics('"_aws" is a word\n{"_aws": {"CloudWatchMetrics": [{}]}}\n{"_aws": broken')
+    store_metrics('"_aws" is a word\n{"_aws": {"CloudWatchMetrics": [{}]}}\n{"_aws": broken'.splitlines())
