@@ -119,6 +119,7 @@ def _tune(job: Job) -> None:
         for number in range(1, limits.get("MaxNumberOfTrainingJobs", MOST_JOBS) + 1):
             while len(_running(job)) >= limits["MaxParallelTrainingJobs"]:
                 _pause(job, config)
+            _count(job)  # the one that has just ended teaches too
             drawn = None if _is_good_enough(job, config) else chosen.next(_trials(job))
             if drawn is None:
                 break
