@@ -24,8 +24,8 @@ SCALES = {
 }
 GOALS = {"maximize": "Maximize", "minimize": "Minimize"}
 MOST_JOBS, MOST_PARALLEL, MOST_RANGES, MOST_VALUES = 750, 100, 30, 30
-# Of SageMaker's 100, static and searched ones together, less the one by which it names the objective and the two
-# by which the training toolkit finds the script.
+# Of SageMaker's 100, static and searched ones together, less the one by which it names the objective and the
+# two by which the training toolkit finds the script.
 MOST_HYPERPARAMETERS = 97
 # Seconds: the state TuneModel ends after 23 h, an hour of which is for instances to start.
 LONGEST = 22 * 3600
