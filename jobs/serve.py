@@ -2,8 +2,9 @@
 
 Environment: SAGEMAKER_PROGRAM (default inference.py), SAGEMAKER_SUBMIT_DIRECTORY (s3://.../source.tar.gz, a
 tar.gz, a folder, or absent for the model's own `code/`), SAGEMAKER_BIND_TO_PORT (8080),
-SAGEMAKER_BIND_TO_HOST (0.0.0.0), SAGEMAKER_MODEL_SERVER_WORKERS (1), EVERGREEN_DEPLOYMENT (whose answers the
-log tells in numbers; none by default). What it logs carries no row of data.
+SAGEMAKER_BIND_TO_HOST (0.0.0.0), SAGEMAKER_MODEL_SERVER_WORKERS (1), SAGEMAKER_MAX_PAYLOAD_IN_MB (6),
+EVERGREEN_DEPLOYMENT (whose answers the log tells in numbers; none by default). What it logs carries no row of
+data.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jobs import contract
 from jobs.answers import Telling
 from jobs.inference import JSON, JSON_LINES, BadInput, Predictor, UnsupportedType
 
-MAX_BODY_BYTES = 6 * 1024 * 1024  # InvokeEndpoint's own limit
+MEGABYTE = 1024 * 1024
 STATUSES = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -85,9 +86,9 @@ def respond(predictor: Predictor, environ: dict[str, Any]) -> Response:
         return 200, b"", "text/plain"
     if route != ("POST", "/invocations"):
         return _problem(404, f"{route[0]} {route[1]}: there are only GET /ping and POST /invocations")
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > MAX_BODY_BYTES:
-        return _problem(413, f"the request has {length:,} bytes, at most {MAX_BODY_BYTES:,} are taken")
+    length, most = int(environ.get("CONTENT_LENGTH") or 0), largest_body()
+    if length > most:
+        return _problem(413, f"the request has {length:,} bytes, at most {most:,} are taken")
     content_type = environ.get("CONTENT_TYPE") or JSON_LINES
     accept = environ.get("HTTP_ACCEPT") or "*/*"
     accept = JSON_LINES if "*/*" in accept else accept
@@ -101,6 +102,12 @@ def respond(predictor: Predictor, environ: dict[str, Any]) -> Response:
         environ["wsgi.errors"].write(_traceback(error))
         return _problem(500, f"{type(error).__name__}: {error}")
     return 200, body, response_type
+
+
+def largest_body() -> int:
+    """In bytes: what a batch transform says that it will send, else InvokeEndpoint's own limit (and a
+    transform's, which does not say)."""
+    return int(os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", "6")) * MEGABYTE
 
 
 def _problem(status: int, message: str, errors: list[dict[str, Any]] | None = None) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from jobs import serve
 from jobs.inference import JSON_LINES
 from models import publish
 from tests.jobs.conftest import FLIGHTS, ROOT, Job
@@ -193,3 +195,22 @@ def test_a_model_that_does_not_load_never_answers_ping(tmp_path: Path) -> None:
     container = Container(tmp_path, str(code))
     assert container.process.wait(timeout=30) != 0
     assert "no model here" in container.stop()
+
+
+@pytest.mark.parametrize(("told", "status"), [(None, 413), ("8", 200)])
+def test_a_payload_may_be_as_large_as_a_transform_says(
+    told: str | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", raising=False)
+    if told:
+        monkeypatch.setenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", told)
+    body = b" " * (7 * serve.MEGABYTE)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", "CONTENT_LENGTH": str(len(body))}
+    environ |= {"wsgi.input": io.BytesIO(body), "HTTP_ACCEPT": JSON_LINES}
+
+    class Model:
+        def invoke(self, received: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+            assert len(received) == len(body)
+            return b"{}", accept
+
+    assert serve.respond(Model(), environ)[0] == status
