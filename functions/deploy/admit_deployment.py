@@ -2,10 +2,11 @@
 
 Environment: TABLE, BUCKET, PREFIX.
 IAM: sagemaker:DescribeModelPackage on the packages of our groups; sagemaker:DescribeEndpoint on our
-endpoints; dynamodb:GetItem, PutItem on the table; states:DescribeExecution on the
+endpoints; dynamodb:GetItem, Query, PutItem on the table; states:DescribeExecution on the
 executions of the deploy and respond machines (a dead holder's lock is taken over).
 """
 
+import json
 import re
 from typing import Any
 
@@ -23,8 +24,12 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{event, execution} -> the plan of the deployment, or {admitted: false, reason}; raises EndpointBusy."""
-    plan = admit(event["event"], event["execution"])
+    """{event, execution} -> the plan of the deployment, or {admitted: false, reason}; raises EndpointBusy.
+    For an execution that was stopped while its version was in staging: that plan, {admitted: false, stopped}.
+    """
+    given = event["event"]
+    stopped = given.get("source") == "aws.states"
+    plan = left_behind(given["detail"]) if stopped else admit(given, event["execution"])
     logger.info(plan["reason"], model=plan["model"], version=plan["version"], admitted=plan["admitted"])
     return plan
 
@@ -63,6 +68,22 @@ def drop(approval: Approval, reason: str) -> dict[str, Any]:
         "version": approval.version,
         "packageArn": approval.arn,
     }
+
+
+def left_behind(detail: dict[str, Any]) -> dict[str, Any]:
+    """What a stopped execution has in staging: the plan to take it down by. `stopped` is there only then."""
+    execution, status = detail["executionArn"], detail["status"]
+    reason = f"{execution} was {status} and left nothing in staging"
+    nothing = {"admitted": False, "reason": reason, "model": None, "version": None}
+    started = json.loads(detail["input"])
+    if started.get("source") != "aws.sagemaker":
+        return nothing
+    model, version, _ = package_of(started)
+    for record in LEDGER.query(model, f"DEPLOYMENT#{PREFIX}-{model}-v{version}-"):
+        if record["execution"] == execution and record["status"] == "Staging":
+            reason = f"{execution} was {status} while version {version} was in staging"
+            return record["plan"] | {"admitted": False, "reason": reason, "stopped": reason}
+    return nothing
 
 
 def package_of(event: dict[str, Any]) -> tuple[str, int, str]:

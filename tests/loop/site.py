@@ -222,8 +222,8 @@ def ships(model: str, version: int) -> Callable[[Execution], bool]:
     return lambda found: (
         wanted
         == (
-            found.event["detail"]["ModelPackageGroupName"],
-            found.event["detail"]["ModelPackageVersion"],
+            found.event["detail"].get("ModelPackageGroupName"),
+            found.event["detail"].get("ModelPackageVersion"),
         )
     )
 

@@ -67,7 +67,7 @@ _ASKED = f"{_TESTED} > AskApproval > DeleteStagingEndpoint"
 _ADMITTED = "IsStagingPassed > AdmitProduction > IsProductionAdmitted"
 _WATCHED = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _SHIPPED = (
-    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > IsEndpointNew > UpdateEndpoint "
+    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > AreAnswersWatched > IsEndpointNew > UpdateEndpoint "
     f"> {_WATCHED} > {_WATCHED} > {_WATCHED} > PromoteChampion > IsScaled > HasPrevious > DeleteOldAlarms "
     "> AnnounceDeployment > ModelDeployed"
 )
@@ -109,6 +109,12 @@ SCENARIOS = [
             "CreateStagingEndpoint": Throw("SageMaker.ResourceLimitExceededException", "ml.m5.large: 2 of 2"),
             "DeleteStagingEndpoint": GONE,
         },
+    ),
+    staged(
+        "an execution was stopped in staging: what it left is taken down",
+        sample="states-step-functions-execution-status-change.deploy",
+        path=f"AdmitDeployment > IsAdmitted > DeleteStagingEndpoint > IsStagingPassed > {_REFUSED}",
+        mocks={"AdmitDeployment": {**STAGED, "admitted": False, "stopped": "the execution was ABORTED"}},
     ),
     staged(
         "another version has overtaken the staged one",

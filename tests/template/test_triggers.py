@@ -26,6 +26,7 @@ STARTS = {
     "cloudwatch-alarm-state-change": ["RespondStateMachine"],
     "sagemaker-processing-job-state-change": ["RespondStateMachine"],
     "states-step-functions-execution-status-change": ["Topic"],
+    "states-step-functions-execution-status-change.deploy": ["DeployStateMachine", "Topic"],
     "deploy-approval-requested": ["Topic"],
     # For whoever listens outside the loop: the states that follow were reached already.
     "train-model-registered": NOBODY,
@@ -127,7 +128,8 @@ def test_every_failed_execution_of_ours_is_told(machine: str, status: str) -> No
     event["detail"]["stateMachineArn"] = (
         f"arn:aws:states:us-east-1:123456789012:stateMachine:evergreen-{machine}"
     )
-    assert stack.started_by(event) == ["Topic"]
+    stopped = machine == "deploy" and status != "FAILED"
+    assert stack.started_by(event) == (["DeployStateMachine", "Topic"] if stopped else ["Topic"])
 
 
 def test_own_events_are_heard_on_our_bus_alone() -> None:

@@ -25,6 +25,7 @@ BY_PERSON = world.MODEL_YAML.replace(
     "ship: {", "ship: {staging: {instance: ml.t2.medium, approval: person, expires: 2d}, "
 )
 BY_TEST = world.MODEL_YAML.replace("ship: {", "ship: {staging: {}, ")
+EVENTS = Path(__file__).parents[2] / "events"
 SMOKE = {"passed": True, "reason": "2 rows are answered as when the model was judged, in 12 ms"}
 RELEASED = {"by": ANN, "reason": "looked at it", "at": "2013-03-02T08:00:00Z"}
 ANSWER = {"prediction": 1, "probability": 0.8}
@@ -200,6 +201,34 @@ def test_a_refused_version_is_rejected_once_with_the_reason(ledger, sagemaker):
     assert not admit(name="late")["admitted"], "it does not come back by itself"
 
 
+def stopped(name="one", given=None, status="ABORTED"):
+    """The event of an execution that somebody stopped, or that ran out of time."""
+    sample = EVENTS / "states-step-functions-execution-status-change.deploy.json"
+    event = json.loads(sample.read_text())
+    event["detail"] |= {"executionArn": execution(name, "deploy"), "status": status}
+    event["detail"]["input"] = json.dumps(given or approved())
+    return event
+
+
+def test_what_a_stopped_execution_has_in_staging_is_named(ledger):
+    plan = admit()
+    found = admit(stopped(status="TIMED_OUT"), "two")
+    assert found["staging"] == plan["staging"]
+    assert not found["admitted"]
+    assert found["stopped"] == f"{execution('one', 'deploy')} was TIMED_OUT while version 1 was in staging"
+    refuse(plan)
+    assert "stopped" not in admit(stopped(), "three")
+
+
+def test_a_stopped_execution_without_anything_in_staging_is_left(ledger):
+    go_on(admit())
+    for event in (stopped(), stopped("another"), stopped(given=stopped())):
+        answer = admit(event, "two")
+        assert not answer["admitted"] and "stopped" not in answer
+        assert answer["reason"].endswith("was ABORTED and left nothing in staging")
+    assert not kinds(ledger, "DeploymentDropped")
+
+
 # the smoke test
 
 
@@ -365,7 +394,7 @@ def test_a_person_is_asked_with_what_they_need_and_without_the_token(ledger, sen
     ask(plan)
     ask(plan, "secret-token-of-the-second-attempt")
     detail = json.loads(sent[0]["Detail"])
-    sample = json.loads((Path(__file__).parents[2] / "events/deploy-approval-requested.json").read_text())
+    sample = json.loads((EVENTS / "deploy-approval-requested.json").read_text())
     assert (sent[0]["Source"], sent[0]["DetailType"]) == (sample["source"], sample["detail-type"])
     assert detail.keys() == sample["detail"].keys()
     assert detail["approval"] == f"/models/flights/deployments/{plan['deployment']}/approval"
