@@ -67,7 +67,7 @@ _ASKED = f"{_TESTED} > AskApproval > DeleteStagingEndpoint"
 _ADMITTED = "IsStagingPassed > AdmitProduction > IsProductionAdmitted"
 _WATCHED = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _SHIPPED = (
-    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > AreAnswersWatched > IsEndpointNew > UpdateEndpoint "
+    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > IsEndpointNew > UpdateEndpoint "
     f"> {_WATCHED} > {_WATCHED} > {_WATCHED} > PromoteChampion > IsScaled > HasPrevious > DeleteOldAlarms "
     "> AnnounceDeployment > ModelDeployed"
 )
