@@ -58,6 +58,7 @@ staged = partial(
         "DeleteStagingEndpoint": {},
         "AdmitProduction": {**PLAN, "reason": "looked at it"},
         "RefuseDeployment": lambda given: {"reason": given["error"]["Cause"]},
+        "AnnounceRefusal": {"FailedEntryCount": 0},
     },
 )
 _MADE = "AdmitDeployment > IsAdmitted > CreateModel > IsStaged > CreateStagingConfig > CreateStagingEndpoint"
@@ -71,7 +72,7 @@ _SHIPPED = (
     f"> {_WATCHED} > {_WATCHED} > {_WATCHED} > PromoteChampion > IsScaled > HasPrevious > DeleteOldAlarms "
     "> AnnounceDeployment > ModelDeployed"
 )
-_REFUSED = "RefuseDeployment > DeploymentRefused"
+_REFUSED = "RefuseDeployment > AnnounceRefusal > DeploymentRefused"
 
 SCENARIOS = [
     staged("a person lets a staged version go on", path=f"{_ASKED} > {_ADMITTED} > {_SHIPPED}"),

@@ -22,8 +22,8 @@ SCENARIOS: list[Scenario] = [
 ODD = Throw("ProgramError", "something that nobody thought of")
 # After these, a failure takes nothing back and hides nothing: the execution goes on to its red end.
 ON_THE_WAY_TO_FAIL = {
-    "DeleteFailedEndpoint", "DeleteAlarms", "AnnounceRollback", "RecordRefusal", "CloseRun", "RecordFailure",
-    "FindFailedTraining",
+    "DeleteFailedEndpoint", "DeleteAlarms", "AnnounceRollback", "AnnounceRefusal", "RecordRefusal",
+    "CloseRun", "RecordFailure", "FindFailedTraining",
 }  # fmt: skip
 # The Task after it makes a call of the same kind, which fails in its turn where more than the usual is wrong.
 SHOWN_BY_THE_NEXT = {("onboard", "CreateSchedule")}

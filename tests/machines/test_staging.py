@@ -8,7 +8,7 @@ from evergreen import admission, staging
 from tests.lint_asl import states
 from tests.machines import deploy_paths, staging_paths
 from tests.machines.engine import Result, machine
-from tests.machines.scenario import Scenario
+from tests.machines.scenario import Scenario, event
 
 PRODUCTION = {"CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "PutErrorAlarm", "PromoteChampion"}
 
@@ -52,6 +52,14 @@ def test_production_never_notices_a_version_that_is_refused(each: Scenario) -> N
     assert not PRODUCTION & set(each.result.arguments)
     deleted = each.result.arguments["DeleteStagingEndpoint"]
     assert deleted[0] == {"EndpointName": staging_paths.STAGING}
+
+
+def test_a_refusal_is_told_to_whoever_listens() -> None:
+    (entry,) = staged("a person refuses a staged version").result.only("AnnounceRefusal")["Entries"]
+    sample = event("deploy-deployment-refused")
+    assert (entry["Source"], entry["DetailType"]) == (sample["source"], sample["detail-type"])
+    assert entry["Detail"].keys() == sample["detail"].keys()
+    assert entry["Detail"]["reason"] == "calls Newark late (refused by ada)"
 
 
 def test_a_question_that_expires_says_how_long_it_was_asked() -> None:

@@ -28,6 +28,7 @@ STARTS = {
     "states-step-functions-execution-status-change": ["Topic"],
     "states-step-functions-execution-status-change.deploy": ["DeployStateMachine", "Topic"],
     "deploy-approval-requested": ["Topic"],
+    "deploy-deployment-refused": NOBODY,
     # For whoever listens outside the loop: the states that follow were reached already.
     "train-model-registered": NOBODY,
     "deploy-model-deployed": NOBODY,
