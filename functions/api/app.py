@@ -5,16 +5,18 @@ Every route is authorised by IAM. A refusal says which field and why:
     400 {"message": "2 values will not do", "errors": [{"instance": 0, "field": "dep_hour", "reason": "is
     missing"}]}
 
-Environment: TABLE, BUCKET, BUS.
+Environment: TABLE, BUCKET, BUS, PREFIX.
 IAM: dynamodb:GetItem, Query, PutItem on the table; sagemaker:InvokeEndpoint on our endpoints;
 sagemaker:DescribeModelPackage, UpdateModelPackage on the packages of our groups; s3:PutObject on labels/*
-and capture/*; events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy
-and respond machines; states:SendTaskSuccess, SendTaskFailure on the deploy machine.
+and capture/*; s3:GetObject on runs/*/evaluation/card.html and runs/*/card/card.json;
+events:PutEvents on our bus; states:DescribeExecution on the executions of the train, deploy and respond
+machines; states:SendTaskSuccess, SendTaskFailure on the deploy machine.
 """
 
 from typing import Any
 
 import approvals
+import cards
 import labels
 import predictions
 import releases
@@ -73,6 +75,12 @@ def get_history(model: str) -> dict[str, Any]:
 def train(model: str) -> tuple[dict[str, Any], int]:
     """Ask for a training -> 202 {"cause"}; the same Idempotency-Key asks for the same one."""
     return trainings.ask(model, Caller.of(app.current_event)), 202
+
+
+@app.get("/models/<model>/versions/<version>/card")
+def get_card(model: str, version: str) -> Response:
+    """The model card of a version, as a page: what speaks for it, and who decided what."""
+    return Response(200, "text/html; charset=utf-8", cards.page(model, version))
 
 
 @app.post("/models/<model>/versions/<version>/approval")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evergreen import card
 from evergreen.ledger import Ledger
 
 from tests.lint_asl import ROOT, states
@@ -82,7 +83,10 @@ class World:
         }
         champion = self.auc - 0.03 if "champion" in inputs else None
         figures = evaluation(self.auc, champion, 18_204)
-        self.bucket.put(f"{outputs['evaluation'].removeprefix('s3://bucket/')}/evaluation.json", figures)
+        folder = outputs["evaluation"].removeprefix("s3://bucket/")
+        self.bucket.put(f"{folder}/evaluation.json", figures)
+        self.bucket.put(f"{folder}/explanation.json", {"explanations": {}, "shares": {"distance": 1.0}})
+        self.bucket.put(f"{folder}/card.html", f"<main>{card.VERDICT}{card.RECORD}</main>")
         return {"ProcessingJobStatus": "Completed"}
 
     def register(self, package: dict[str, Any]) -> dict[str, str]:

@@ -88,6 +88,20 @@ def test_a_version_is_registered_once_and_pending(each: Scenario) -> None:
     assert package["CustomerMetadataProperties"]["run"] == train_paths.RUN
 
 
+def test_a_version_is_registered_with_its_card_and_its_reports() -> None:
+    given, package = PENDING.result.only("WriteCard"), PENDING.result.only("RegisterModel")
+    assert given["judgement"] == train_paths.JUDGEMENT and given["validation"] == train_paths.VALIDATION
+    written = train_paths.USUAL["WriteCard"]
+    assert package["CustomerMetadataProperties"]["card"] == written["page"]
+    card = {"ModelCardStatus": "PendingReview", "ModelCardContent": written["content"]}
+    assert package["ModelCard"] == card
+    folder = f"{train_paths.RUNS}/evaluation"
+    reports = {name: package["ModelMetrics"][name]["Report"]["S3Uri"] for name in ("Bias", "Explainability")}
+    assert reports == {"Bias": f"{folder}/bias.json", "Explainability": f"{folder}/explanation.json"}
+    # In one call: an update of the card alone would be announced as one more approval.
+    assert BY_POLICY.result.only("ApproveModel")["ModelCard"] == {"ModelCardStatus": "Approved"}
+
+
 def test_only_the_policy_approves_by_itself() -> None:
     assert "ApproveModel" not in PENDING.result.arguments
     approval = BY_POLICY.result.only("ApproveModel")

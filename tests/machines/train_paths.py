@@ -153,6 +153,7 @@ USUAL = {
     "FindFailedTraining": {"TrainingJobSummaries": [FAILED_TRAINING]},
     "EvaluateModel": {"ProcessingJobName": f"evergreen-{RUN}-evaluate", "ProcessingJobStatus": "Completed"},
     "JudgeChallenger": JUDGEMENT,
+    "WriteCard": {"page": f"{RUNS}/card/card.html", "content": "{}"},
     "RegisterModel": {"ModelPackageArn": PACKAGE},
     "CloseRun": lambda given: {"reason": given["error"]["Cause"] if given["error"] else given["outcome"]},
     "ApproveModel": {"ModelPackageArn": PACKAGE},
@@ -163,7 +164,7 @@ path = partial(Scenario, "train", usual=USUAL)
 _PREPARED = "AdmitRun > IsAdmitted > PinData > PrepareData > ReadValidation > IsDataAccepted"
 _JUDGED = "EvaluateModel > JudgeChallenger > IsGatePassed"
 _TRAINED = f"{_PREPARED} > IsTuned > TrainModel > {_JUDGED}"
-_REGISTERED = f"{_TRAINED} > RegisterModel > CloseRun > HowDidItEnd"
+_REGISTERED = f"{_TRAINED} > WriteCard > RegisterModel > CloseRun > HowDidItEnd"
 
 SCENARIOS = [
     path(
@@ -233,8 +234,8 @@ SCENARIOS = [
     path(
         "the best of a search is registered",
         "api-training-requested",
-        f"{_PREPARED} > IsTuned > TuneModel > FindBestModel > {_JUDGED} > RegisterModel > CloseRun > "
-        "HowDidItEnd > AnnounceModel > ModelRegistered",
+        f"{_PREPARED} > IsTuned > TuneModel > FindBestModel > {_JUDGED} > WriteCard > RegisterModel > "
+        "CloseRun > HowDidItEnd > AnnounceModel > ModelRegistered",
         mocks={"AdmitRun": TUNED},
     ),
     path(

@@ -19,7 +19,7 @@ STARTS = {
     "respond-training-requested": ["TrainStateMachine"],
     "api-training-requested": ["TrainStateMachine"],
     "program-training-requested": ["TrainStateMachine"],
-    "sagemaker-model-package-state-change": ["DeployStateMachine"],
+    "sagemaker-model-package-state-change": ["DeployStateMachine", "RenewCardFunction"],
     "program-monitoring-requested": ["MonitorStateMachine"],
     "monitor-violation-found": ["RespondStateMachine"],
     "api-rollback-requested": ["RespondStateMachine"],
@@ -29,11 +29,11 @@ STARTS = {
     "states-step-functions-execution-status-change.deploy": ["DeployStateMachine", "Topic"],
     "deploy-approval-requested": ["Topic"],
     "deploy-deployment-refused": NOBODY,
-    # For whoever listens outside the loop: the states that follow were reached already.
-    "train-model-registered": NOBODY,
-    "deploy-model-deployed": NOBODY,
-    "deploy-deployment-rolled-back": NOBODY,
-    "respond-deployment-rolled-back": NOBODY,
+    # For whoever listens outside the loop, and for the card: the states that follow were reached already.
+    "train-model-registered": ["RenewCardFunction"],
+    "deploy-model-deployed": ["RenewCardFunction"],
+    "deploy-deployment-rolled-back": ["RenewCardFunction"],
+    "respond-deployment-rolled-back": ["RenewCardFunction"],
 }
 # EventBridge Scheduler starts these machines itself, without a bus; `test_samples` holds their samples.
 SCHEDULED = {"schedule-training-scheduled", "schedule-monitoring-scheduled"}
@@ -83,7 +83,6 @@ APPROVAL = "deploy-approval-requested"
     ("name", "path", "value"),
     [
         (PACKAGE, "detail.ModelApprovalStatus", "PendingManualApproval"),
-        (PACKAGE, "detail.ModelApprovalStatus", "Rejected"),
         (PACKAGE, "detail.ModelPackageGroupName", "another-stack-flights"),
         (PACKAGE, "detail.ModelPackageGroupName", "evergreenflights"),
         (PACKAGE, "source", "evergreen.person"),
@@ -120,6 +119,11 @@ APPROVAL = "deploy-approval-requested"
 )
 def test_near_miss_starts_nothing(name: str, path: str, value: Any) -> None:
     assert stack.started_by(changed(name, path, value)) == NOBODY
+
+
+def test_a_rejection_ships_nothing_and_is_written_on_the_card() -> None:
+    rejected = changed(PACKAGE, "detail.ModelApprovalStatus", "Rejected")
+    assert stack.started_by(rejected) == ["RenewCardFunction"]
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])

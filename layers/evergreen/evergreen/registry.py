@@ -1,10 +1,15 @@
 """Approval and rejection of model packages. The description is signed, `<reason> (by <who>)`, because the
-package's own fields name a role where a person acted through our API."""
+package's own fields name a role where a person acted through our API.
+
+The model card's status goes along in the same call: an update of its own would be announced as another
+approval. A card that is Archived could never be approved again, so what is rejected is a draft.
+"""
 
 from . import aws
 
 # ApprovalDescription holds 1,024 characters.
 _ROOM = 1024
+_CARDS = {"Approved": "Approved", "Rejected": "Draft"}
 
 
 def approve(arn: str, reason: str, by: str) -> None:
@@ -25,5 +30,6 @@ def _decide(arn: str, status: str, reason: str, by: str) -> None:
         "update_model_package",
         ModelPackageArn=arn,
         ModelApprovalStatus=status,
+        ModelCard={"ModelCardStatus": _CARDS[status]},
         ApprovalDescription=text,
     )

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
-from . import budget, gating, metrics, monitoring, serving, shipping, tuning, units
+from . import budget, gating, metrics, model_card, monitoring, serving, shipping, tuning, units
 from .errors import SpecInvalid
 from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mapping, mapping_of, scalar
@@ -107,6 +107,7 @@ _MODEL = mapping(
         "ship": Key(shipping.SECTION, shipping.DEFAULT),
         "monitor": Key(monitoring.SECTION),
         "retrain": Key(_retrain, _defaults(_retrain)),
+        "card": Key(model_card.SECTION, model_card.DEFAULT),
     }
 )
 

@@ -1,0 +1,41 @@
+"""RenewCard: the page of a version is stored again after something happened to it: it was registered,
+approved, rejected, deployed or rolled back. It is made of the ledger and the registry, never of the event:
+late and repeated events do no harm.
+
+Environment: TABLE, BUCKET, PREFIX.
+IAM: dynamodb:GetItem, Query on the table; sagemaker:DescribeModelPackage on the packages of our groups;
+s3:GetObject on runs/*/evaluation/* and runs/*/card/*; s3:PutObject on runs/*/card/*.
+"""
+
+import re
+from typing import Any
+
+from evergreen import card, names, settings
+from evergreen.errors import EventInvalid
+from evergreen.ledger import Ledger
+from evergreen.telemetry import logger
+
+BUCKET = settings.required("BUCKET")
+PREFIX = settings.required("PREFIX")
+LEDGER = Ledger(settings.required("TABLE"))
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> None:
+    """An event of ours or the registry's that names a package. Nothing waits for an answer."""
+    model, version = package_of(event)
+    if not LEDGER.get(model, names.package(version)):
+        logger.info("no version of the ledger's", model=model, version=version)
+        return
+    key = card.renew(LEDGER, BUCKET, PREFIX, model, version)
+    logger.info("card renewed", model=model, version=version, key=key)
+
+
+def package_of(event: dict[str, Any]) -> tuple[str, int]:
+    """(model, version) of the package's ARN, which each of the events has."""
+    detail = event.get("detail") or {}
+    arn = detail.get("packageArn") or detail.get("ModelPackageArn") or ""
+    match = re.search(rf":model-package/{re.escape(PREFIX)}-({names.MODEL.pattern})/(\d+)$", arn)
+    if not match:
+        raise EventInvalid(f"{arn!r} is no version of a model package group of ours ({PREFIX}-<model>)")
+    return match[1], int(match[2])
