@@ -5,14 +5,21 @@ import re
 from pathlib import Path
 
 import pytest
-from deploy import admit_deployment, judge_shadow, promote_champion
+from deploy import (
+    admit_deployment,
+    admit_production,
+    judge_shadow,
+    promote_champion,
+    run_smoke_test,
+)
 from evergreen.ledger import release
 from monitor import pick_window
 from onboard import check_spec
 from respond import admit_return, assess_signal
 from train import admit_run, judge_challenger, pin_data
 
-from tests.unit import world
+from tests.unit import test_staging, world
+from tests.unit.conftest import intercept
 from tests.unit.exam import evaluation
 from tests.unit.test_deploy import approved
 from tests.unit.test_monitor import DRIFT, captured, recorded, scheduled
@@ -76,7 +83,8 @@ def test_deploy(ledger, sagemaker):
     sagemaker.package(f"{world.GROUP}/2")
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
-    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] != "watch"})
+    others = ("watch", "staging", "stopped")
+    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in others})
     verdict = run(judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]})
     assert_holds(verdict, references("deploy", "verdict"))
     promoted = run(promote_champion, "deploy", plan=plan)
@@ -90,8 +98,26 @@ def test_deploy_without_instances(ledger, sagemaker):
     sagemaker.package(f"{world.GROUP}/2")
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
-    of_instances = ("scaling", "scalingBefore", "shadow")
-    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in of_instances})
+    others = ("scaling", "scalingBefore", "shadow", "staging", "stopped")
+    assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in others})
+
+
+def test_deploy_by_staging(ledger, sagemaker, bucket, monkeypatch):
+    world.onboard(ledger, test_staging.BY_TEST)
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1")
+    plan = run(admit_deployment, "deploy", event=approved())
+    staged = {path for path in references("deploy", "plan") if path[0] in ("admitted", "staging")}
+    assert len(staged) > 4
+    assert_holds(plan, staged)
+    test_staging.kept(bucket)
+    intercept(monkeypatch, "sagemaker-runtime", {"invoke_endpoint": test_staging.answering})
+    smoke = run(run_smoke_test, "deploy", plan=plan)
+    assert_holds(smoke, references("deploy", "smoke"))
+    again = run(admit_deployment, "deploy", event=test_staging.stopped())
+    assert_holds(again, {("stopped",), *staged})
+    ready = run(admit_production, "deploy", plan=plan, smoke=smoke, approval=None)
+    assert_holds(ready, {(path[0],) for path in references("deploy", "plan")} - {("stopped",)})
 
 
 def test_monitor(ledger, bucket):

@@ -118,6 +118,18 @@ def test_a_staged_version_is_planned_without_the_lock(ledger, sagemaker):
     assert admit() == plan, "killed after its side effect, and retried"
 
 
+def test_a_serverless_model_is_staged_serverless(ledger, sagemaker):
+    yaml = BY_TEST.replace(
+        "instance: ml.m5.large, count: 2}", "serverless: {memory_mb: 2048, concurrency: 5}}"
+    )
+    world.onboard(ledger, yaml.replace("strategy: canary, percent: 10, ", ""), "eeeeeeeeeeee")
+    world.registered(ledger, 2, digest="eeeeeeeeeeee")
+    sagemaker.package(f"{GROUP}/2")
+    variant = admit(approved(2))["staging"]["variant"]
+    assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
+
+
 def test_names_fit_into_sagemakers_at_their_longest():
     deployment = f"{'p' * 18}-{'m' * 20}-v123456-abcdef"
     package = {"baseline": "s3://bucket/runs/r/baseline/"}
@@ -238,16 +250,26 @@ def endpoint(monkeypatch, bucket):
     told = SimpleNamespace(asked=[], say=lambda row: ANSWER)
 
     def invoke(EndpointName, Body, **more):
-        row = json.loads(Body)
-        told.asked.append((EndpointName, row))
-        if not row:
-            raise rejected(400)
-        return {"Body": BytesIO(json.dumps(told.say(row)).encode())}
+        told.asked.append((EndpointName, json.loads(Body)))
+        return answering(Body, told.say)
 
-    lines = (json.dumps({"row": row, "answer": ANSWER}) for row in ROWS)
-    bucket.put("runs/flights-0000000001/evaluation/smoke.jsonl", "\n".join(lines))
+    kept(bucket)
     intercept(monkeypatch, "sagemaker-runtime", {"invoke_endpoint": invoke})
     return told
+
+
+def kept(bucket):
+    """The rows of version 1, as its evaluation leaves them."""
+    lines = (json.dumps({"row": row, "answer": ANSWER}) for row in ROWS)
+    bucket.put("runs/flights-0000000001/evaluation/smoke.jsonl", "\n".join(lines))
+
+
+def answering(Body, say=lambda row: ANSWER, **more):
+    """An endpoint that answers each row, and says 400 to one without any column."""
+    row = json.loads(Body)
+    if not row:
+        raise rejected(400)
+    return {"Body": BytesIO(json.dumps(say(row)).encode())}
 
 
 def rejected(status, code="ModelError"):
