@@ -28,7 +28,7 @@ STARTS = {
     "states-step-functions-execution-status-change": ["Topic"],
     "states-step-functions-execution-status-change.deploy": ["DeployStateMachine", "Topic"],
     "deploy-approval-requested": ["Topic"],
-    "deploy-deployment-refused": NOBODY,
+    "deploy-deployment-refused": ["RenewCardFunction"],
     # For whoever listens outside the loop, and for the card: the states that follow were reached already.
     "train-model-registered": ["RenewCardFunction"],
     "deploy-model-deployed": ["RenewCardFunction"],
