@@ -16,7 +16,7 @@ from typing import Any
 
 from jobs import contract
 from jobs.contract import parse_time
-from jobs.monitor import bias, explained, formats, inputs, performance, report, rules, unjudged
+from jobs.monitor import bias, datafiles, explained, formats, inputs, performance, report, rules, unjudged
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.capture import Skipped
 from jobs.monitor.labels import Labels, read_labels
@@ -69,7 +69,7 @@ class Analysis:
         if content["status"] == "NoData":
             return "NoData: no request was captured in the window."
         if content["status"] == "TooFewRows":
-            few = f"{content['rows']} rows were captured, at least {content['min_rows']} are needed"
+            few = f"{content['rows']} captured, at least {content['min_rows']} rows are needed"
             return f"TooFewRows: {few}."
         if content["violations"]:
             found = f"{len(content['violations'])} violations"
@@ -173,8 +173,9 @@ def _quality(
     if labels:
         known = read_labels(labels, spec.task, Skipped())
     else:
-        rows = window.label.is_valid()
-        known = Labels(window.ids.filter(rows), window.label.filter(rows))
+        window = datafiles.named(window)
+        rows, unusable = window.label.is_valid(), counted.counted.get("unusable_labels", 0)
+        known = Labels(window.ids.filter(rows), window.label.filter(rows), unusable)
     start, end = (_microseconds(parse_time(moment)) for moment in counted.window)
     found = performance.assess(spec, baseline.content, window, known, state, (start, end))
     state.losses = found.losses

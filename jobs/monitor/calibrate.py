@@ -130,7 +130,7 @@ def calibrate(
     series += [one for one in extra if len(one.counts) == blocks + size]
     if not series or not window.rows or not reference.rows:
         return Calibration("none", rate, blocks, size, 0)
-    if reference.blocks is None or window.blocks is None:
+    if reference.blocks is None or window.blocks is None or not len(window.blocks.keys):
         method, evidence = "rows", ranks.of_rows(series, rate, unwatched)
     elif length == 0:
         return Calibration("short", rate, blocks, size, 0, _measured(series, blocks, floors))

@@ -4,10 +4,12 @@ no endpoint captured."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.contract import JobError
 from jobs.monitor import buffers
@@ -31,6 +33,8 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
     if schema.time in columns:
         times, known = buffers.microseconds(columns[schema.time])
         times = times if known is None else np.where(known, times, 0)
+    label = _label(columns.get(schema.target), schema, size)
+    given = len(columns[schema.target]) - columns[schema.target].null_count if schema.target in columns else 0
     kept = [name for name in dict.fromkeys((*schema.fields, *schema.protected)) if name in columns]
     return Window(
         schema,
@@ -39,15 +43,26 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
         pa.nulls(size, pa.string()) if ids is None else ids.cast(pa.string()),
         times,
         times,
-        _label(columns.get(schema.target), schema, size),
-        Problems(),
+        label,
+        Problems(unusable_labels=given - len(label) + label.null_count),
     )
 
 
-def pieces(batches: Iterable[pa.RecordBatch], schema: Schema) -> Iterator[Window]:
-    """The rows of data files, a window for each batch."""
+def named(window: Window) -> Window:
+    """With an id for each labelled row that has none: its place, as its label is beside it already."""
+    places = pa.array(np.arange(len(window))).cast(pa.string())
+    unnamed = pc.and_(window.ids.is_null(), window.label.is_valid())
+    return replace(
+        window, ids=pc.if_else(unnamed, pc.binary_join_element_wise("row", places, " "), window.ids)
+    )
+
+
+def pieces(batches: Iterable[pa.RecordBatch], schema: Schema, problems: Problems) -> Iterator[Window]:
+    """The rows of data files, a window for each batch; `problems` is complete when the last one was given."""
     for batch in batches:
-        yield window(batch, schema)
+        piece = window(batch, schema)
+        problems.unusable_labels += piece.problems.unusable_labels
+        yield piece
 
 
 def empty(schema: Schema) -> Window:

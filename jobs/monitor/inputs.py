@@ -37,6 +37,7 @@ def judge(
         figures["impact"] = _impact(figures, weights.get(name, 0.0) if weights else 1.0)
     if found.prediction is not None:
         found.prediction["impact"] = _impact(found.prediction, 1.0)
+    _untimed(found.drift, profile)
     before, now = baseline.train.duplicates.repeated(), profile.duplicates.repeated()
     return {
         "features": found.features,
@@ -45,6 +46,15 @@ def judge(
         "outliers": marked,
         "duplicates": {"share": round(now, 6), "baseline": round(before, 6)},
     }, _once([*_unknown(spec, baseline), *found.violations])
+
+
+def _untimed(drift: dict[str, Any], profile: Profile) -> None:
+    """Rows that are in no block took no part in the verdict on drift."""
+    outside = profile.blocks.outside if profile.blocks else 0
+    if outside:
+        drift["note"] = (
+            f"{outside:,} rows have no time by which they could be judged. {drift['note']}".strip()
+        )
 
 
 def compare_with_pipeline(window: Window, pipeline: Path | None) -> tuple[dict[str, Any], list[Violation]]:

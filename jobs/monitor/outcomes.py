@@ -126,6 +126,11 @@ def usable(answers: pa.Table, label: pa.Array, task: str) -> np.ndarray:
     return fits & (probability >= 0) & (probability <= 1)
 
 
+def strange(label: pa.Array, task: str) -> int:
+    """How many labels a binary task cannot have."""
+    return int((~np.isin(floats(label)[0], (0.0, 1.0))).sum()) if task == BINARY else 0
+
+
 def _outcomes(part: pa.Table, label: pa.Array, task: str, classes: tuple[str, ...]) -> tuple[Outcomes, int]:
     rows = np.flatnonzero(usable(part, label, task))
     taken = pa.array(rows)

@@ -11,6 +11,7 @@ import numpy as np
 
 from jobs.contract import format_time
 from jobs.monitor import detector, estimate, losses, outcomes, quality, trend
+from jobs.monitor.checks import violation
 from jobs.monitor.detector import Settings
 from jobs.monitor.history import MICROSECONDS, History, Series
 from jobs.monitor.labels import Labels
@@ -18,10 +19,11 @@ from jobs.monitor.outcomes import Settled
 from jobs.monitor.quality import LOWER_IS_BETTER, Scores
 from jobs.monitor.state import State
 from jobs.monitor.window import Window
-from jobs.spec import Spec, duration
+from jobs.spec import BINARY, REGRESSION, Spec, duration
 
 CHECK = "model_quality_check"
 MIN_LABELS = 100
+STRANGE = 0.01  # share of the labels that may be none
 DAY = 86_400  # seconds
 SHOWN_BLOCKS = 120
 
@@ -78,6 +80,7 @@ def assess(
         "labels": {
             "late": len(settled.late),
             "waiting": settled.waiting.num_rows,
+            "unusable": labels.unusable + outcomes.strange(labels.values, spec.task),
             "repeated_predictions": settled.repeated,
             "unscored": settled.unscored,
         },
@@ -89,7 +92,7 @@ def assess(
             figures["quality"][name] = figure | {"baseline": then.get("value"), "reference": then or None}
     if content.get("detector"):
         _detect(found, Settings.from_dict(content["detector"]), state, span)
-    found.violations = _violations(spec, figures)
+    found.violations = [*_strange(spec, labels, figures["labels"]["unusable"]), *_violations(spec, figures)]
     return found
 
 
@@ -186,6 +189,16 @@ def _violations(spec: Spec, figures: dict[str, Any]) -> list[dict[str, Any]]:
             "threshold": threshold if measured is not None else found.get("threshold"),
         }
     ]
+
+
+def _strange(spec: Spec, labels: Labels, unusable: int) -> list[dict[str, Any]]:
+    """A violation where labels are not what the task has: the model is not judged by them."""
+    share = unusable / max(len(labels) + labels.unusable, 1)
+    if share <= STRANGE:
+        return []
+    wanted = "0 or 1" if spec.task == BINARY else "numbers" if spec.task == REGRESSION else "classes"
+    reason = f"{share:.1%} of the labels ({unusable:,}) are not {wanted}: they count for nothing"
+    return [violation(spec.target or "label", "data_type_check", reason, "unusable", share, STRANGE)]
 
 
 def _limit(name: str, figure: dict[str, Any], tolerance: float | None) -> float | None:

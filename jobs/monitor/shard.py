@@ -152,9 +152,11 @@ def count_files(
 ) -> Shard:
     """Data files whose rows have the model's answers and the labels in columns of their own. All rows count;
     the window is the data's own span where none is given."""
-    made = _count(datafiles.pieces(scan, schema), schema, edges, planned, watch, window)
+    problems = Problems()
+    made = _count(datafiles.pieces(scan, schema, problems), schema, edges, planned, watch, window)
     known = {*made.profile.columns, *schema.protected, schema.id, schema.time, schema.target, *ANSWERED}
     made.profile.extra = {name: made.profile.rows for name in scan.arrow_schema.names if name not in known}
+    made.counted = {name: getattr(problems, name) for name in COUNTED}
     made.skipped = sum(scan.skipped.values())
     made.problems = [f"{path}: {rows} broken rows" for path, rows in scan.skipped.items()]
     return made
@@ -241,8 +243,8 @@ def as_batches(piece: Window, watch: str) -> Iterator[pa.RecordBatch]:
     if watch:
         table = table.append_column(watched(schema), piece.answers[watch])
     if schema.time and schema.time not in table.column_names:
-        times = pa.array(piece.times).cast(pa.timestamp("us", "UTC"))
-        table = table.append_column(schema.time, times)
+        times = pa.array(piece.times, mask=piece.times == 0)  # of data files: 0 where a row has none
+        table = table.append_column(schema.time, times.cast(pa.timestamp("us", "UTC")))
     yield from table.combine_chunks().to_batches()
 
 

@@ -29,7 +29,10 @@ def learn(chosen: Namespace) -> None:
     if chosen.holdout:
         if not spec.task or not spec.target:
             raise JobError("a holdout is judged by its labels: give --task and --target, or --model")
-        table = pa.Table.from_batches(list(scan(chosen.holdout)))
+        batches = list(scan(chosen.holdout))
+        if not batches:
+            raise JobError("the holdout has no rows: there is nothing to compare predictions with")
+        table = pa.Table.from_batches(batches)
         holdout = baseline.held_out(spec, table, datafiles.window(table, Schema.of(spec)).answers)
         more = performance.reference(spec, holdout)
     baseline.write(chosen.output, spec, train, holdout, **more)

@@ -47,7 +47,9 @@ def _is_empty(section: Any) -> bool:
 def _quality(baseline: Baseline, content: dict[str, Any]) -> str:
     if not baseline.watch:
         return NO_HOLDOUT
-    return f"{content['labelled']} rows of the window have a label by now, 2 are needed"
+    repeated = (content.get("labels") or {}).get("repeated_predictions", 0)
+    again = f" ({repeated} others have an id that was predicted again)" if repeated else ""
+    return f"{content['labelled']} rows of the window have a usable label by now{again}, 2 are needed"
 
 
 def _detector(baseline: Baseline) -> str:

@@ -55,12 +55,11 @@ def verdict(analysis: dict[str, Any]) -> str:
     if analysis["status"] == "NoData":
         return "No request was captured in the window."
     if analysis["status"] == "TooFewRows":
-        return f"{rows} are too few to judge: {grouped(analysis['min_rows'])} are needed."
+        are = "is" if analysis["rows"] == 1 else "are"
+        return f"{rows} {are} too few to judge: {grouped(analysis['min_rows'])} are needed."
     found = analysis["violations"]
     if not found:
-        return (
-            f"Nothing in {rows} differs from the baseline by more than its own days do. {_quality(analysis)}"
-        )
+        return f"{_in_order(rows, analysis.get('drift') or {})} {_quality(analysis)}"
     parts = []
     for check, words in (
         (QUALITY, "the model is wrong more often than it was"),
@@ -78,7 +77,19 @@ def verdict(analysis: dict[str, Any]) -> str:
     if rules:
         parts.append(f"{plural(len(rules), 'rule')} broken: {listed(rules)}")
     said = "; ".join(parts)
-    return f"{said[0].upper()}{said[1:]}. {_quality(analysis)}".strip()
+    if said.startswith("the model"):  # a column's name stays as it is
+        said = f"The{said[3:]}"
+    return f"{said}. {_quality(analysis)}".strip()
+
+
+def _in_order(rows: str, drift: dict[str, Any]) -> str:
+    """What was looked at, where nothing was found: drift is not always judged, and not always by days."""
+    method = drift.get("method", "blocks")
+    if method in ("blocks", "tail"):
+        return f"Nothing in {rows} differs from the baseline by more than its own days do."
+    if method == "rows":
+        return f"Nothing in {rows} differs from the baseline by more than chance. {drift.get('note', '')}"
+    return f"No value in {rows} breaks a rule; drift was not judged. {drift.get('note', '')}"
 
 
 def _quality(analysis: dict[str, Any]) -> str:
@@ -86,7 +97,10 @@ def _quality(analysis: dict[str, Any]) -> str:
     figure = analysis["quality"].get(name) if name else None
     if not figure or figure.get("value") is None:
         few = analysis["labelled"]
-        return "No label is known yet." if not few else f"{grouped(few)} labels are known."
+        if few:
+            return f"{grouped(few)} {plural(few, 'label')} {'is' if few == 1 else 'are'} known."
+        useless = (analysis.get("labels") or {}).get("unusable", 0)
+        return f"None of {grouped(useless)} labels can be used." if useless else "No label is known yet."
     then = figure.get("baseline")
     beside = "" if then is None else f", {number(then)} at the baseline"
     return f"{words(name)} is {interval(figure)} on {grouped(analysis['labelled'])} labelled rows{beside}."

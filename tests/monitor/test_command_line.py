@@ -140,6 +140,38 @@ def test_mixed_types_and_a_renamed_column_are_named(files: Path) -> None:
     assert ("years", "extra_column_check") in found
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("at", pa.nulls(2000, pa.timestamp("us", "UTC")), "2,000 rows have no time by which"),
+        ("id", pa.nulls(2000, pa.string()), "labelled rows"),
+        ("label", pa.array(["maybe"] * 2000), "None of 2\u202f000 labels can be used"),
+        ("label", pa.array([7.0] * 2000), "None of 2\u202f000 labels can be used"),
+        ("id", pa.array(["same"] * 2000), "1 label is known"),
+        ("age", pa.array(["old"] * 2000), "age: not what the baseline holds"),
+    ],
+)
+def test_nothing_passes_in_silence(
+    files: Path, capsys: pytest.CaptureFixture[str], column: str, values: pa.Array, said: str
+) -> None:
+    """Times, ids and labels that are not there or none; a column keeps its name's case."""
+    names = ("--time", "at", "--id", "id", "--target", "label", "--protected", "region")
+    task = ("--task", "binary_classification")
+    learn(files, "--holdout", files / "current.parquet", *names, *task)
+    table = pq.read_table(files / "current.parquet")
+    changed = table.set_column(table.column_names.index(column), column, values)
+    pq.write_table(changed, files / "changed.parquet")
+    assert judge(files, "--data", files / "changed.parquet") == 0
+    assert said in capsys.readouterr().out
+
+
+def test_an_empty_holdout_is_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(pq.read_table(files / "current.parquet").slice(0, 0), files / "empty.parquet")
+    names = ("--time", "at", "--id", "id", "--target", "label", "--task", "binary_classification")
+    assert learn(files, "--holdout", files / "empty.parquet", *names) == 1
+    assert "the holdout has no rows" in capsys.readouterr().err
+
+
 def test_one_column_one_row(tmp_path: Path) -> None:
     """Without time, id or model: rows are compared, and one row is too few."""
     pq.write_table(pa.table({"x": np.arange(100.0)}), tmp_path / "train.parquet")
