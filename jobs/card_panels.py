@@ -3,7 +3,7 @@ there is nothing of the kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -241,7 +241,9 @@ def _bias_card(name: str, facet: str, groups: dict[str, Figure]) -> str:
     ]
     if not dots:
         return ""
-    plot = _dots(dots, _scale(dots, neutral(name)), neutral(name), (facet, "rows", "", name))
+    heads, middle = (facet, "rows", "", name), neutral(name)
+    scale = _halves() if name == "DI" else _scale(dots, middle)
+    plot = _dots(dots, scale, middle, heads)
     return f'<figure class="card"><h3>{name}: {escape(NAMES[name])}</h3>{plot}</figure>'
 
 
@@ -296,20 +298,23 @@ def notes(evaluation: dict[str, Any]) -> str:
 
 
 def _dots(
-    dots: Sequence[Dot], x: Axis, middle: float | None = None, heads: tuple[str, ...] | None = None
+    dots: Sequence[Dot],
+    at: Callable[[float], float],
+    middle: float | None = None,
+    heads: tuple[str, ...] | None = None,
 ) -> str:
+    """`at`: a value's place in percent of the width."""
     body = ""
     if heads:
         body = f'<div class="span head">{"".join(f"<span>{escape(head)}</span>" for head in heads)}</div>'
     for dot in dots:
         figure, drawn = dot.figure, ""
         if middle is not None:
-            drawn += charts.line(x.at(middle), 0, x.at(middle), ROW, "middle")
+            drawn += charts.line(at(middle), 0, at(middle), ROW, "middle")
         if figure.get("low") is not None and figure.get("high") is not None:
-            drawn += charts.line(
-                x.at(figure["low"]), ROW / 2, x.at(figure["high"]), ROW / 2, f"range {dot.css}"
-            )
-        drawn += charts.dot(x.at(figure["value"]), ROW / 2, dot.css, f"{dot.name} {interval(figure)}")
+            low, high = at(figure["low"]), at(figure["high"])
+            drawn += charts.line(low, ROW / 2, high, ROW / 2, f"range {dot.css}")
+        drawn += charts.dot(at(figure["value"]), ROW / 2, dot.css, f"{dot.name} {interval(figure)}")
         body += (
             f'<div class="span"><span title="{escape(dot.name)}">{escape(dot.name)}</span>'
             f'<span class="n soft">{escape(dot.second)}</span><svg height="{ROW}">{drawn}</svg>'
@@ -318,12 +323,18 @@ def _dots(
     return f'<div class="spans">{body}</div>'
 
 
-def _scale(dots: Sequence[Dot], middle: float | None = None) -> Axis:
-    """From end to end of all intervals, with room; symmetric about nothing, but `middle` is on it."""
+def _scale(dots: Sequence[Dot], middle: float | None = None) -> Callable[[float], float]:
+    """From end to end of all intervals, with room; `middle` is on it."""
     known = [dot.figure.get(key) for dot in dots for key in ("value", "low", "high")] + [middle]
     values = [value for value in known if value is not None]
     room = (max(values) - min(values)) * 0.06 or 0.05
-    return Axis(min(values) - room, max(values) + room, 2, 98)
+    return Axis(min(values) - room, max(values) + room, 2, 98).at
+
+
+def _halves() -> Callable[[float], float]:
+    """The scale of a ratio from 0 to infinity: 1 is in the middle, a half as far from it as a double."""
+    whole = Axis(0, 1, 2, 98)
+    return lambda ratio: whole.at(ratio / (1 + ratio))
 
 
 def _signed(figure: Figure) -> str:

@@ -150,7 +150,7 @@ def _head(facts: Json, standing: Standing | None) -> str:
     )
     return (
         f'<header><span class="verdict {style}">{escape(said)}</span>'
-        f"<h1>{escape(name)}: {escape(judgement['reason'])}</h1>"
+        f"<h1>{escape(name)} passed its gate</h1><p>{escape(_sentence(judgement['reason']))}.</p>"
         f'<p class="soft">Trained on {_span(facts["train"])} (UTC). Asked for by '
         f"{escape(facts['cause']['by'])}: {escape(_cause(facts['cause']))}.</p>"
         f"<div class='tiles'>{cells}</div></header>"
@@ -249,7 +249,8 @@ def _cause(cause: Json) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital, unless it begins with a name such as roc_auc."""
+    return text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def _grouped(count: float) -> str:
