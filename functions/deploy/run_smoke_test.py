@@ -2,8 +2,8 @@
 judged, in time, and a row that makes no sense does the endpoint no harm.
 
 Environment: TABLE.
-IAM: s3:GetObject on runs/*/evaluation/*; s3:ListBucket on the bucket (prefix runs/*);
-sagemaker:InvokeEndpoint on our staging endpoints; dynamodb:GetItem, PutItem on the table.
+IAM: s3:GetObject on runs/*/evaluation/*; sagemaker:InvokeEndpoint on our staging endpoints;
+dynamodb:GetItem, PutItem on the table.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from evergreen import artifacts, aws, settings, smoke, staging, times
-from evergreen.errors import AwsNotFound, AwsRejected, SamplesMissing
+from evergreen.errors import AwsDenied, AwsNotFound, AwsRejected, SamplesMissing
 from evergreen.ledger import Ledger
 from evergreen.smoke import Reply, Verdict
 from evergreen.telemetry import logger
@@ -62,8 +62,9 @@ def read(uri: str) -> list[dict[str, Any]]:
     """[{"row": {column: value}, "answer": what the judged model answered}] of the run's evaluation."""
     try:
         lines = artifacts.read(*artifacts.split(uri)).splitlines()
-    except AwsNotFound as error:
-        raise SamplesMissing(f"the run kept no rows to test with ({uri}): train it again") from error
+    except (AwsNotFound, AwsDenied) as error:  # S3 denies what is not there to who may not list
+        why = "a run from before there was staging kept none: train the version again"
+        raise SamplesMissing(f"there are no rows to test with at {uri} ({error.code}); {why}") from error
     return [json.loads(line) for line in lines]
 
 
