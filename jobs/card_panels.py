@@ -13,6 +13,7 @@ from jobs.monitor.bias_metrics import NAMES, neutral
 from jobs.monitor.charts import Axis
 from jobs.monitor.tables import table
 from jobs.monitor.wording import grouped, interval, number, percent, words
+from jobs.spec import BINARY
 
 HEIGHT, FOOT = 210, 34  # pixels
 ROW = 18  # pixels of a line of a dot plot
@@ -153,7 +154,9 @@ def _calibration(evaluation: dict[str, Any], ours: Any, theirs: Any) -> str:
     if not ours:
         return ""
     known = [point[key] for point in [*ours, *(theirs or [])] for key in ("predicted", "actual")]
-    low, high = min(0.0, *known), max(known)
+    low, high = min(known), max(known)
+    if evaluation["task"] == BINARY:
+        low = 0.0  # a probability
     room = (high - low) * 0.04 or 1.0
     x, y = Axis(low, high + room, 1, 99), Axis(low, high + room, HEIGHT - FOOT, 8)
     body = _x_axis(x, "predicted") + charts.path([(x.at(v), y.at(v)) for v in (low, high + room)], "guess")
