@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -28,6 +27,7 @@ def model(name: str) -> dict[str, Any]:
     spec = published(name)
     windows = list(islice(LEDGER.query(name, "WINDOW#", newest_first=True), SHOWN_WINDOWS))
     last = next((window for window in windows if window["status"] == "Completed"), None)
+    versions = list(islice(LEDGER.query(name, "PACKAGE#", newest_first=True), LOOKED_AT))
     holder = LEDGER.holder(name, "train")
     running = holder and records.is_running(holder["owner"])
     return {
@@ -36,8 +36,8 @@ def model(name: str) -> dict[str, Any]:
         "digest": spec["digest"],
         "published_at": spec["published_at"],
         "champion": _bare(LEDGER.get(name, "CHAMPION")),
-        "pending": _pending(name),
-        "staged": _staged(name),
+        "pending": _pending(versions),
+        "staged": _staged(name, versions),
         "windows": [_bare(window) for window in windows],
         "violations": last["violations"] if last else [],
         "run": holder["run"] if running else None,
@@ -69,13 +69,9 @@ def _listed(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _recent(name: str) -> Iterator[dict[str, Any]]:
-    return islice(LEDGER.query(name, "PACKAGE#", newest_first=True), LOOKED_AT)
-
-
-def _staged(name: str) -> list[dict[str, Any]]:
+def _staged(name: str, versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Versions in staging; `approval` is there where a person is asked, and says until when."""
-    staged = (package for package in _recent(name) if package["status"] == "Staging")
+    staged = (package for package in versions if package["status"] == "Staging")
     deployments = (LEDGER.need(name, f"DEPLOYMENT#{package['deployment']}") for package in staged)
     return [
         {
@@ -88,12 +84,12 @@ def _staged(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _pending(name: str) -> list[dict[str, Any]]:
+def _pending(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Versions that wait for a person, as the registry has it now."""
     waiting = "PendingManualApproval"
     return [
         _bare(package)
-        for package in _recent(name)
+        for package in versions
         if package["status"] == waiting and approvals.status_of(package) == waiting
     ]
 
