@@ -13,63 +13,11 @@ from train import write_card
 from local.sagemaker import model_cards
 from tests.pages import assert_whole
 from tests.unit import world
-from tests.unit.exam import evaluation, group
-from tests.unit.world import GROUP, cause
+from tests.unit.cards import EVENT, EXPLANATION, FOLDER, RUN, facts, whole
+from tests.unit.exam import evaluation
+from tests.unit.world import GROUP
 
-RUN = "flights-0000000001"
-FOLDER = f"runs/{RUN}"
 EVIDENCE = f"<!doctype html><html><body><main>{card.VERDICT}<p>curves</p>{card.RECORD}</main></body></html>"
-EXPLANATION = {
-    "explanations": {},
-    "method": "shap_sampled",
-    "rows": 750,
-    "shares": {"distance": 0.7, "temp": 0.3},
-}
-CHECKS = [
-    {
-        "check": "floor",
-        "passed": True,
-        "text": "roc_auc 0.72 reaches the floor",
-        "where": "",
-        "metric": "roc_auc",
-    },
-    {
-        "check": "slices",
-        "passed": False,
-        "text": "<worse> on JFK",
-        "where": "origin=JFK",
-        "metric": "roc_auc",
-    },
-]
-EVENT = {
-    "plan": {
-        "model": "flights",
-        "run": RUN,
-        "cause": cause(),
-        "digest": world.DIGEST,
-        "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
-        "spec": {
-            "instance": "ml.m5.large",
-            "count": 1,
-            "hyperparameters": {"iterations": "80", "rate": "0.1", "sagemaker_program": "train.py"},
-        },
-        "champion": None,
-    },
-    "data": {"dataVersion": "77f01c4be9d2", "files": 3, "bytes": 2_733_612},
-    "validation": {
-        "rows": {"read": 82_000, "train": 63_796, "holdout": 1000},
-        "train": {"from": "2013-01-01T00:00:00Z", "until": "2013-02-14T23:59:00Z"},
-        "holdout": {"from": "2013-02-15T00:00:00Z", "until": "2013-02-28T23:59:00Z"},
-    },
-    "artifact": f"s3://bucket/{FOLDER}/model/model.tar.gz",
-    "tuned": None,
-    "judgement": {
-        "passed": True,
-        "reason": "roc_auc 0.72 is enough",
-        "checks": CHECKS,
-        "figures": {"rows": 1000},
-    },
-}
 
 
 @pytest.fixture
@@ -168,22 +116,8 @@ def test_sagemakers_card_follows_its_schema(evaluated):
     assert groups["feature attribution"][0] == {"name": "distance", "type": "number", "value": 0.7}
 
 
-def facts():
-    return card.facts(EVENT, "bucket", model_card.DEFAULT)
-
-
 def test_every_part_of_an_evaluation_fits_the_schema():
-    judged = evaluation(0.72, 0.70, bias={"carrier=UA": group(DPPL=0.1, DI=0.8, GE=0.2)})
-    judged["challenger"] |= {
-        "slices": {"origin": {"JFK": {"rows": 500, "metrics": {"roc_auc": {"value": 0.7}}}}},
-        "confusion": {"labels": ["0", "1"], "rows": [[7, 1], [2, 3]]},
-        "curves": {
-            "roc": [[step / 100, step / 100] for step in range(101)],
-            "pr": None,
-            "calibration": [{"predicted": 0.1, "actual": 0.2, "rows": 5}],
-        },
-    }
-    content = model_card.content(facts(), judged, EXPLANATION)
+    content = model_card.content(facts(), whole(), EXPLANATION)
     model_cards.check(content)
     groups = {
         each["name"]: each["metric_data"]
