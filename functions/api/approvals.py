@@ -3,7 +3,7 @@
 from typing import Any
 
 from caller import Caller
-from champions import LEDGER
+from champions import LEDGER, must_train_here
 from evergreen import aws, names, registry, times
 from evergreen.errors import AwsNotFound
 from evergreen.ledger import history, put
@@ -13,6 +13,7 @@ from refusals import Refused, bad_field
 def decide(model: str, version: str, caller: Caller) -> dict[str, Any]:
     """Approve or reject what is pending; `force` approves what was rejected. 409 with the reason
     otherwise."""
+    must_train_here(model)
     body = caller.body()
     decision, reason = body.get("decision"), body.get("reason")
     if decision not in ("approve", "reject"):

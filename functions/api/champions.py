@@ -5,7 +5,7 @@ import functools
 import time
 from typing import Any
 
-from evergreen import settings
+from evergreen import partner, settings
 from evergreen.ledger import Ledger
 from refusals import Refused
 
@@ -13,6 +13,19 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 # How old the champion may be that a prediction is answered with the version of.
 FRESH_SECONDS = 5
+
+
+def must_serve_here(model: str) -> None:
+    """409 in an account that trains what another one serves."""
+    if partner.SERVING:
+        raise Refused(409, f"{model} is served in account {partner.SERVING}: ask the API there")
+
+
+def must_train_here(model: str) -> None:
+    """409 in an account that serves what another one trains, and has the registry of."""
+    if partner.TRAINING:
+        account = partner.TRAINING
+        raise Refused(409, f"versions of {model} are approved in account {account}: ask the API there")
 
 
 def published(model: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MOST_LABELS = 10_000
 
 def accept(model: str, caller: Caller) -> dict[str, Any]:
     """Store the labels of one request as one object, named after the request."""
+    champions.must_serve_here(model)
     task = champions.published(model)["spec"]["task"]
     labels = caller.items("labels", MOST_LABELS)
     errors = [error for place, label in enumerate(labels) for error in check(place, label, task)]

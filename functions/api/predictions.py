@@ -18,6 +18,7 @@ MOST_ROWS = 1000
 
 def predict(model: str, caller: Caller) -> dict[str, Any]:
     """A prediction for each instance, with the id by which its label will be known."""
+    champions.must_serve_here(model)
     champion, spec = champions.in_service(model)
     way = serving.way(spec["serve"])
     if way == serving.BATCH:

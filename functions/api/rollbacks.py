@@ -4,7 +4,7 @@ from typing import Any
 
 import bus
 from caller import Caller
-from champions import LEDGER, published
+from champions import LEDGER, must_serve_here, published
 from evergreen import deployments
 from refusals import Refused, bad_field
 
@@ -13,6 +13,7 @@ def ask(model: str, caller: Caller) -> dict[str, Any]:
     """Say so on the bus, for the respond machine; 409 with the reason where there is nothing to return to, or
     a deployment is under way. The event names the deployment in service: one that comes late must not undo
     another."""
+    must_serve_here(model)
     reason = caller.body().get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise bad_field("reason", "must say why, for whoever asks later")

@@ -8,7 +8,7 @@ dynamodb:GetItem on the table.
 from datetime import datetime
 from typing import Any
 
-from evergreen import artifacts, events, scheduling, serving, settings, times
+from evergreen import artifacts, events, partner, scheduling, serving, settings, times
 from evergreen import spec as specification
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
@@ -21,7 +21,8 @@ NEVER = "rate(365 days)"  # an expression is required of a schedule that is swit
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{event, execution} -> {model, digest, isNew, reason, cause, schedules}; raises SpecInvalid."""
+    """{event, execution} -> {model, digest, isNew, reason, cause, trains, server, schedules}; raises
+    SpecInvalid."""
     plan = check(event["event"])
     logger.info(plan["reason"], model=plan["model"], digest=plan["digest"])
     return plan
@@ -34,7 +35,8 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
     folder = key.removesuffix("model.yaml")
     files = {found["Key"].removeprefix(folder) for found in artifacts.listing(BUCKET, folder)}
     text = artifacts.read(BUCKET, key, version).decode(errors="replace")
-    spec = specification.parse(text, folder=model, files=files, served=served(model))
+    about = {"files": files, "served": served(model), "server": partner.SERVING}
+    spec = specification.parse(text, folder=model, **about)
     current = LEDGER.get(model, "SPEC")
     reason = stale(current, digest, cause)
     return {
@@ -43,6 +45,8 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
         "isNew": not reason,
         "reason": reason or f"{model} {digest} is new",
         "cause": cause.as_dict(),
+        "trains": not partner.TRAINING,
+        "server": partner.SERVING or None,
         "schedules": schedules(model, spec, times.parse(cause.at), current),
     }
 
@@ -67,8 +71,9 @@ def stale(current: dict[str, Any] | None, digest: str, cause: events.Cause) -> s
 def schedules(
     model: str, spec: dict[str, Any], at: datetime, current: dict[str, Any] | None
 ) -> list[dict[str, str]]:
-    """Both schedules of a model published at `at`. One that model.yaml does not ask for is switched off, not
-    left out: an earlier digest may have asked for it."""
+    """The schedules of a model published at `at`, of the machines that this account has. One that model.yaml
+    does not ask for is switched off, not left out: an earlier digest may have asked for it."""
+    elsewhere = {"train": partner.TRAINING, "monitor": partner.SERVING}
     asked, anchors = scheduling.expressions(spec), scheduling.anchors(spec, at, current)
     details = {"train": "TrainingScheduled", "monitor": "MonitoringScheduled"}
     return [
@@ -81,4 +86,5 @@ def schedules(
             "start": scheduling.start(asked[kind] or NEVER, anchors[kind], at),
         }
         for kind in scheduling.KINDS
+        if not elsewhere[kind]
     ]

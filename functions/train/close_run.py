@@ -18,15 +18,16 @@ LEDGER = Ledger(settings.required("TABLE"))
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, execution, outcome: registered|rejected|refused|failed, error, validation, data, artifact,
-    tuned, judgement, packageArn, version} -> {reason}."""
-    reason = close(event)
-    plan = event["plan"]
-    logger.info(reason, model=plan["model"], run=plan["run"], outcome=event["outcome"])
-    return {"reason": reason}
+    tuned, judgement, packageArn, version} -> {reason, ended: the detail of TrainingEnded}."""
+    ended = close(event)
+    reason = ended["reason"]
+    logger.info(reason, model=ended["model"], run=ended["run"], outcome=ended["outcome"])
+    return {"reason": reason, "ended": ended}
 
 
-def close(event: dict[str, Any]) -> str:
-    """Write down how the run ended, once: a second call finds its history row and changes nothing."""
+def close(event: dict[str, Any]) -> dict[str, Any]:
+    """Write down how the run ended, once: a second call finds its history row and changes nothing. What is
+    told of it has the records whole: a ledger elsewhere may keep them too."""
     plan, outcome = event["plan"], event["outcome"]
     model, run, cause = plan["model"], plan["run"], plan["cause"]
     judgement, version = event.get("judgement") or {}, event.get("version")
@@ -46,13 +47,22 @@ def close(event: dict[str, Any]) -> str:
     record = LEDGER.need(model, f"RUN#{run}") | ending
     record |= {"status": "Ended", "ended_at": times.iso(times.now())}
     writes = [put(model, f"RUN#{run}", record)]
-    if outcome == "registered":
-        writes.append(package(event, judgement))
+    registered = package(event, judgement) if outcome == "registered" else None
+    if registered:
+        writes.append(registered)
     holder = LEDGER.get(model, "LOCK#train")
     if holder and holder["owner"] == event["execution"]:
         writes.append(release(model, "train", event["execution"]))
     LEDGER.commit_once(row, *writes)
-    return reason
+    told = {name: ending[name] for name in ("outcome", "reason", "version")}
+    private = ("pk", "sk", "plan", "execution")
+    return told | {
+        "model": model,
+        "run": run,
+        "cause": cause,
+        "record": {name: value for name, value in record.items() if name not in private},
+        "package": registered and registered.item,
+    }
 
 
 def package(event: dict[str, Any], judgement: dict[str, Any]) -> Write:

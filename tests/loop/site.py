@@ -36,7 +36,8 @@ class Site:
         self.stack, self.root = running, root
         self.client, self.outputs = running.client, running.outputs
         self.bucket = running.outputs["Bucket"]
-        self.machines = {name: running.outputs[key] for name, key in MACHINES.items()}
+        known = MACHINES | {"follow": "FollowMachine"}  # an account has those of its part
+        self.machines = {name: running.outputs[key] for name, key in known.items() if key in running.outputs}
         self._told: list[str] = []
         self.watch = Watch(running.client("stepfunctions"), self.machines, self._tell)
         self.owner = self._hire("owner")
@@ -153,7 +154,7 @@ class Site:
         return {"version": champion["version"], "config": champion["config"]}
 
     def package(self, model: str, version: int) -> Json:
-        group = f"arn:aws:sagemaker:{stack.REGION}:{stack.ACCOUNT}:model-package/evergreen-{model}"
+        group = f"arn:aws:sagemaker:{stack.REGION}:{self.stack.account}:model-package/evergreen-{model}"
         return self.client("sagemaker").describe_model_package(ModelPackageName=f"{group}/{version}")
 
     def executions(self, machine: str, matches: Callable[[Execution], bool]) -> list[Execution]:
@@ -235,7 +236,7 @@ class Inbox:
         self._site, self._sqs = site, site.client("sqs")
         self._messages: list[str] = []
         self._url = self._sqs.create_queue(QueueName="inbox")["QueueUrl"]
-        arn = f"arn:aws:sqs:{stack.REGION}:{stack.ACCOUNT}:inbox"
+        arn = f"arn:aws:sqs:{stack.REGION}:{site.stack.account}:inbox"
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},

@@ -24,7 +24,15 @@ SCHEDULES = [
         "detailType": "MonitoringScheduled",
     },
 ]
-PLAN = {"model": "flights", "digest": "3f9a1c07be52", "isNew": True, "cause": CAUSE, "schedules": SCHEDULES}
+PLAN = {
+    "model": "flights",
+    "digest": "3f9a1c07be52",
+    "isNew": True,
+    "cause": CAUSE,
+    "trains": True,
+    "server": None,
+    "schedules": SCHEDULES,
+}
 GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/evergreen-flights"
 SCHEDULE = "arn:aws:scheduler:us-east-1:123456789012:schedule/evergreen/flights-train"
 NO_GROUP = Throw("SageMaker.SageMakerException", "ModelPackageGroup evergreen-flights does not exist.")
@@ -36,6 +44,7 @@ USUAL = {
     "CheckSpec": PLAN,
     "FindPackageGroup": {"ModelPackageGroupName": "evergreen-flights", "ModelPackageGroupArn": GROUP},
     "CreatePackageGroup": {"ModelPackageGroupArn": GROUP},
+    "SharePackageGroup": {"ModelPackageGroupArn": GROUP},
     "CreateSchedule": {"ScheduleArn": SCHEDULE},
     "UpdateSchedule": {"ScheduleArn": SCHEDULE},
     "RecordOnboarding": {},
@@ -45,20 +54,30 @@ USUAL = {
 
 path = partial(Scenario, "onboard", sample="s3-object-created.model", usual=USUAL)
 _CHECKED = "CheckSpec > IsNewDigest > FindPackageGroup"
-_SCHEDULED = "PutSchedules > RecordOnboarding > RequestTraining > ModelOnboarded"
+_SCHEDULED = "PutSchedules > RecordOnboarding > IsTrainedHere > RequestTraining > ModelOnboarded"
 
 SCENARIOS = [
     path(
         "a new model",
-        path=f"{_CHECKED} > CreatePackageGroup > {_SCHEDULED}",
+        path=f"{_CHECKED} > CreatePackageGroup > IsServedElsewhere > {_SCHEDULED}",
         mocks={"FindPackageGroup": NO_GROUP},
     ),
     path(
         "a new digest of a known model",
-        path=f"{_CHECKED} > {_SCHEDULED}",
+        path=f"{_CHECKED} > IsServedElsewhere > {_SCHEDULED}",
         mocks={
             "CreateSchedule": Throw("Scheduler.ConflictException", "Schedule flights-train already exists.")
         },
+    ),
+    path(
+        "another account serves it",
+        path=f"{_CHECKED} > IsServedElsewhere > SharePackageGroup > {_SCHEDULED}",
+        mocks={"CheckSpec": {**PLAN, "server": "222222222222", "schedules": SCHEDULES[:1]}},
+    ),
+    path(
+        "another account trains it",
+        path="CheckSpec > IsNewDigest > PutSchedules > RecordOnboarding > IsTrainedHere > ModelOnboarded",
+        mocks={"CheckSpec": {**PLAN, "trains": False, "schedules": SCHEDULES[1:]}},
     ),
     path(
         "the same digest again",
@@ -72,7 +91,7 @@ SCENARIOS = [
     ),
     path(
         "the schedules cannot be made",
-        path=f"{_CHECKED} > PutSchedules > RecordRefusal > OnboardingRefused",
+        path=f"{_CHECKED} > IsServedElsewhere > PutSchedules > RecordRefusal > OnboardingRefused",
         mocks={
             "CreateSchedule": Throw("Scheduler.ValidationException", "Invalid Schedule Expression"),
             "UpdateSchedule": Throw("Scheduler.ValidationException", "Invalid Schedule Expression"),

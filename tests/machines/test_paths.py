@@ -5,6 +5,7 @@ import pytest
 from tests.lint_asl import load_all, states, targets
 from tests.machines import (
     deploy_paths,
+    follow_paths,
     monitor_paths,
     onboard_paths,
     respond_paths,
@@ -16,7 +17,15 @@ from tests.machines.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
     scenario
-    for module in (onboard_paths, train_paths, deploy_paths, staging_paths, monitor_paths, respond_paths)
+    for module in (
+        onboard_paths,
+        train_paths,
+        deploy_paths,
+        staging_paths,
+        monitor_paths,
+        respond_paths,
+        follow_paths,
+    )
     for scenario in module.SCENARIOS
 ]
 ODD = Throw("ProgramError", "something that nobody thought of")

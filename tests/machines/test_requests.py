@@ -183,6 +183,22 @@ def test_an_update_shifts_traffic_under_alarms_and_keeps_the_capacity() -> None:
     }
 
 
+def test_the_answers_of_both_fleets_are_compared_where_that_is_asked_for():
+    compared = scenario(deploy_paths, "a canary whose answers are compared rolls back by them").result
+    alarm = compared.only("PutAnswersAlarm")
+    assert (alarm["AlarmName"], alarm["Threshold"]) == (f"{deploy_paths.DEPLOYMENT}-answers", 0.5)
+    [shown] = [each for each in alarm["Metrics"] if each["ReturnData"]]
+    assert shown["Expression"].startswith("ABS((new - old) / 0.100000000 - 1.000000000) - 4 *")
+    watched = {
+        each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+        for each in alarm["Metrics"]
+        if "MetricStat" in each
+    }
+    assert watched == {deploy_paths.DEPLOYMENT, deploy_paths.OLD}
+    assert compared.only("DeleteAlarms")["AlarmNames"] == deploy_paths.COMPARED["alarmNames"]
+    assert CANARY.result.only("CreateModel")["PrimaryContainer"]["Environment"] == {}
+
+
 @pytest.mark.parametrize("state", ["PutErrorAlarm", "PutLatencyAlarm"])
 @pytest.mark.parametrize(("shipped", "by"), [(CANARY, "EndpointConfigName"), (SERVERLESS, "VariantName")])
 def test_an_alarm_watches_the_new_version_alone(shipped: Scenario, by: str, state: str) -> None:
@@ -333,6 +349,17 @@ def test_a_native_job_is_read_before_it_is_judged() -> None:
     assert RETRAIN.result.only("AssessSignal")["job"] is None
 
 
+# two accounts
+
+
+def test_a_group_is_shared_with_the_account_that_serves_and_no_more_than_it_needs() -> None:
+    shared = scenario(onboard_paths, "another account serves it").result.only("SharePackageGroup")
+    (statement,) = json.loads(shared["ResourcePolicy"])["Statement"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::222222222222:root"}
+    assert statement["Action"] == ["sagemaker:DescribeModelPackage", "sagemaker:CreateModel"]
+    assert statement["Resource"] == f"{train_paths.PACKAGE.rpartition('/')[0]}/*"
+
+
 # The samples are what the machines send
 
 
@@ -341,6 +368,7 @@ def test_a_native_job_is_read_before_it_is_judged() -> None:
     [
         ("onboard-training-requested", scenario(onboard_paths, "a new model"), "RequestTraining"),
         ("respond-training-requested", RETRAIN, "RequestTraining"),
+        ("train-training-ended", PENDING, "AnnounceEnd"),
         ("train-model-registered", PENDING, "AnnounceModel"),
         ("deploy-model-deployed", CANARY, "AnnounceDeployment"),
         ("deploy-deployment-rolled-back", ROLLED_BACK, "AnnounceRollback"),

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 
 from tests.machines.engine import Throw
 from tests.machines.scenario import Scenario, event
@@ -139,6 +140,14 @@ FAILED_TRAINING = {
     "FailureReason": "AlgorithmError: ValueError: learning_rate is 0, exit code: 1",
 }
 
+
+def closed(given: dict[str, Any]) -> dict[str, Any]:
+    """As CloseRun answers: the reason, and what is told of the run."""
+    reason = given["error"]["Cause"] if given["error"] else given["outcome"]
+    ended = event("train-training-ended")["detail"] | {"outcome": given["outcome"], "reason": reason}
+    return {"reason": reason, "ended": ended}
+
+
 USUAL = {
     "AdmitRun": PLAN,
     "PinData": DATA,
@@ -155,7 +164,8 @@ USUAL = {
     "JudgeChallenger": JUDGEMENT,
     "WriteCard": {"page": f"{RUNS}/card/card.html", "content": "{}"},
     "RegisterModel": {"ModelPackageArn": PACKAGE},
-    "CloseRun": lambda given: {"reason": given["error"]["Cause"] if given["error"] else given["outcome"]},
+    "CloseRun": closed,
+    "AnnounceEnd": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
     "ApproveModel": {"ModelPackageArn": PACKAGE},
     "AnnounceModel": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
 }
@@ -164,7 +174,7 @@ path = partial(Scenario, "train", usual=USUAL)
 _PREPARED = "AdmitRun > IsAdmitted > PinData > PrepareData > ReadValidation > IsDataAccepted"
 _JUDGED = "EvaluateModel > JudgeChallenger > IsGatePassed"
 _TRAINED = f"{_PREPARED} > IsTuned > TrainModel > {_JUDGED}"
-_REGISTERED = f"{_TRAINED} > WriteCard > RegisterModel > CloseRun > HowDidItEnd"
+_REGISTERED = f"{_TRAINED} > WriteCard > RegisterModel > CloseRun > AnnounceEnd > HowDidItEnd"
 
 SCENARIOS = [
     path(
@@ -187,7 +197,7 @@ SCENARIOS = [
     path(
         "a challenger under the gate is recorded, not registered",
         "api-training-requested",
-        f"{_TRAINED} > RejectChallenger > CloseRun > HowDidItEnd > ChallengerRejected",
+        f"{_TRAINED} > RejectChallenger > CloseRun > AnnounceEnd > HowDidItEnd > ChallengerRejected",
         mocks={"JudgeChallenger": {**JUDGEMENT, "passed": False, "reason": "roc_auc 0.61 is under 0.65"}},
     ),
     path(
@@ -201,13 +211,13 @@ SCENARIOS = [
     path(
         "there is no data",
         "program-training-requested",
-        "AdmitRun > IsAdmitted > PinData > CloseRun > HowDidItEnd > TrainingRefused",
+        "AdmitRun > IsAdmitted > PinData > CloseRun > AnnounceEnd > HowDidItEnd > TrainingRefused",
         mocks={"PinData": Throw("DataMissing", "no data under s3://bucket/datasets/flights/")},
     ),
     path(
         "new code waits for the run in progress",
         "onboard-training-requested",
-        f"{_TRAINED} > RejectChallenger > CloseRun > HowDidItEnd > ChallengerRejected",
+        f"{_TRAINED} > RejectChallenger > CloseRun > AnnounceEnd > HowDidItEnd > ChallengerRejected",
         mocks={
             "AdmitRun": [Throw("TrainingBusy", "run flights-0d4c7700aa is in progress"), PLAN],
             "JudgeChallenger": {**JUDGEMENT, "passed": False, "reason": "roc_auc 0.61 is under 0.65"},
@@ -216,38 +226,40 @@ SCENARIOS = [
     path(
         "captured requests with labels train beside the base data",
         "api-training-requested",
-        f"{_PREPARED} > RefuseData > CloseRun > HowDidItEnd > TrainingRefused",
+        f"{_PREPARED} > RefuseData > CloseRun > AnnounceEnd > HowDidItEnd > TrainingRefused",
         mocks={"PinData": CAPTURED, "ReadValidation": {"Body": json.dumps(REFUSED)}},
     ),
     path(
         "the data is refused",
         "api-training-requested",
-        f"{_PREPARED} > RefuseData > CloseRun > HowDidItEnd > TrainingRefused",
+        f"{_PREPARED} > RefuseData > CloseRun > AnnounceEnd > HowDidItEnd > TrainingRefused",
         mocks={"ReadValidation": {"Body": json.dumps(REFUSED)}},
     ),
     path(
         "the training script crashes",
         "api-training-requested",
-        f"{_PREPARED} > IsTuned > TrainModel > CloseRun > HowDidItEnd > TrainingFailed",
+        f"{_PREPARED} > IsTuned > TrainModel > CloseRun > AnnounceEnd > HowDidItEnd > TrainingFailed",
         mocks={"TrainModel": FAILED_JOB},
     ),
     path(
         "the best of a search is registered",
         "api-training-requested",
         f"{_PREPARED} > IsTuned > TuneModel > FindBestModel > {_JUDGED} > WriteCard > RegisterModel > "
-        "CloseRun > HowDidItEnd > AnnounceModel > ModelRegistered",
+        "CloseRun > AnnounceEnd > HowDidItEnd > AnnounceModel > ModelRegistered",
         mocks={"AdmitRun": TUNED},
     ),
     path(
         "every training of a search fails",
         "api-training-requested",
-        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > HowDidItEnd > TrainingFailed",
+        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > "
+        "AnnounceEnd > HowDidItEnd > TrainingFailed",
         mocks={"AdmitRun": TUNED, "TuneModel": FAILED_TUNING},
     ),
     path(
         "a search is stopped before any of its trainings failed",
         "api-training-requested",
-        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > HowDidItEnd > TrainingFailed",
+        f"{_PREPARED} > IsTuned > TuneModel > FindFailedTraining > CloseRun > "
+        "AnnounceEnd > HowDidItEnd > TrainingFailed",
         mocks={
             "AdmitRun": TUNED,
             "TuneModel": FAILED_TUNING,

@@ -21,14 +21,65 @@ PSEUDO = {
     "AWS::StackName": STACK,
     "AWS::URLSuffix": "amazonaws.com",
 }
+NOTHING = object()  # AWS::NoValue
 # What Ref and Arn give where a rule or a policy compares them with an event's or a request's own.
 PHYSICAL = {"Bucket": BUCKET}
 
 
 @functools.cache
 def resources() -> dict[str, dict[str, Any]]:
-    """The translated template's resources."""
-    return translated()["Resources"]
+    """The translated template's resources, those for two accounts too; what depends on a parameter is as its
+    default makes it: one account."""
+    return {name: _decided(each, {}) for name, each in translated()["Resources"].items()}
+
+
+def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
+    """What a stack with these parameters consists of."""
+    return {
+        name: _decided(each, parameters)
+        for name, each in translated()["Resources"].items()
+        if "Condition" not in each or _holds({"Condition": each["Condition"]}, parameters)
+    }
+
+
+def _decided(value: Any, parameters: Mapping[str, str]) -> Any:
+    """A value with every Fn::If decided and what is AWS::NoValue left out."""
+    if isinstance(value, list):
+        return [item for item in (_decided(item, parameters) for item in value) if item is not NOTHING]
+    if not isinstance(value, Mapping):
+        return value
+    if value == {"Ref": "AWS::NoValue"}:
+        return NOTHING
+    if set(value) == {"Fn::If"}:
+        condition, yes, no = value["Fn::If"]
+        return _decided(yes if _holds({"Condition": condition}, parameters) else no, parameters)
+    if set(value) == {"Ref"} and value["Ref"] in parameters:
+        return parameters[value["Ref"]]
+    if set(value) == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
+        text = value["Fn::Sub"]
+        for name, given in parameters.items():
+            text = text.replace(f"${{{name}}}", given)
+        return {"Fn::Sub": text}
+    decided = {key: _decided(item, parameters) for key, item in value.items()}
+    return {key: item for key, item in decided.items() if item is not NOTHING}
+
+
+def _holds(condition: Any, parameters: Mapping[str, str]) -> bool:
+    """A condition of the template, or an expression of one."""
+    ((function, argument),) = condition.items()
+    if function == "Condition":
+        return _holds(translated()["Conditions"][argument], parameters)
+    if function == "Fn::Equals":
+        left, right = (_parameter(each, parameters) for each in argument)
+        return left == right
+    values = [_holds(each, parameters) for each in argument]
+    return {"Fn::Not": not values[0], "Fn::Or": any(values), "Fn::And": all(values)}[function]
+
+
+def _parameter(value: Any, parameters: Mapping[str, str]) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return parameters.get(value["Ref"], translated()["Parameters"][value["Ref"]].get("Default"))
 
 
 def of_type(*types: str) -> dict[str, dict[str, Any]]:
@@ -153,19 +204,31 @@ class Rule:
         return eventbridge._matches_pattern(json.dumps(self.pattern), record)
 
 
-@functools.cache
 def rules() -> list[Rule]:
+    """Those of one account."""
+    return rules_of()
+
+
+@functools.cache
+def rules_of(**parameters: str) -> list[Rule]:
+    """Those of a stack with these parameters. A bus of another account is a target by its ARN."""
     by_arn = {arn(name): name for name, each in resources().items() if each["Type"] in _SERVICES}
+    found = deployed(**parameters)
     return [
         Rule(
             name,
             resolve(rule["Properties"].get("EventBusName", "default")),
             resolve(rule["Properties"]["EventPattern"]),
-            tuple(by_arn[resolve(target["Arn"])] for target in rule["Properties"]["Targets"]),
+            tuple(_target(resolve(target["Arn"]), by_arn) for target in rule["Properties"]["Targets"]),
         )
-        for name, rule in of_type("AWS::Events::Rule").items()
-        if "EventPattern" in rule["Properties"]
+        for name, rule in found.items()
+        if rule["Type"] == "AWS::Events::Rule" and "EventPattern" in rule["Properties"]
     ]
+
+
+def _target(found: str, by_arn: Mapping[str, str]) -> str:
+    is_foreign = ":event-bus/" in found and found not in by_arn
+    return found if is_foreign else by_arn[found]
 
 
 def started_by(event: Mapping[str, Any]) -> list[str]:

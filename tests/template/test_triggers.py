@@ -30,6 +30,7 @@ STARTS = {
     "deploy-approval-requested": ["Topic"],
     "deploy-deployment-refused": ["RenewCardFunction"],
     # For whoever listens outside the loop, and for the card: the states that follow were reached already.
+    "train-training-ended": NOBODY,
     "train-model-registered": ["RenewCardFunction"],
     "deploy-model-deployed": ["RenewCardFunction"],
     "deploy-deployment-rolled-back": ["RenewCardFunction"],
@@ -127,7 +128,7 @@ def test_a_rejection_ships_nothing_and_is_written_on_the_card() -> None:
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
-@pytest.mark.parametrize("machine", ["onboard", "train", "deploy", "monitor", "respond"])
+@pytest.mark.parametrize("machine", ["onboard", "train", "deploy", "monitor", "respond", "follow"])
 def test_every_failed_execution_of_ours_is_told(machine: str, status: str) -> None:
     event = changed(EXECUTION, "detail.status", status)
     event["detail"]["stateMachineArn"] = (

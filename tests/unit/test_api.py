@@ -8,7 +8,7 @@ import champions
 import labels
 import predictions
 import pytest
-from evergreen import aws, registry, times
+from evergreen import aws, partner, registry, times
 from evergreen.errors import AwsRejected, AwsUnavailable
 from evergreen.ledger import Write, acquire, history, put
 
@@ -46,6 +46,22 @@ def call(method, path, body=None, query=None, headers=None, at="2013-04-01T10:30
     }
     answer = app.handler(event, world.CONTEXT)
     return answer["statusCode"], json.loads(answer["body"])
+
+
+@pytest.mark.parametrize("path", ["predictions", "labels", "rollback"])
+def test_an_account_that_trains_says_which_one_serves(monkeypatch, path):
+    monkeypatch.setattr(partner, "SERVING", "222222222222")
+    status, answer = call("POST", f"/models/flights/{path}", {})
+    assert (status, answer["message"]) == (
+        409,
+        "flights is served in account 222222222222: ask the API there",
+    )
+
+
+def test_an_account_that_serves_says_which_one_approves(monkeypatch):
+    monkeypatch.setattr(partner, "TRAINING", "111111111111")
+    status, answer = call("POST", "/models/flights/versions/1/approval", {})
+    assert (status, "in account 111111111111" in answer["message"]) == (409, True)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from evergreen import times
+from evergreen import partner, times
 from evergreen.errors import EventInvalid, SpecInvalid
 from onboard import check_spec, record_onboarding, record_refusal
 
@@ -45,6 +45,23 @@ def test_a_folder_is_checked_and_its_schedules_are_made(bucket):
     assert (monitor["name"], monitor["expression"]) == ("flights-monitor", "rate(7 days)")
     started = times.parse(monitor["start"]) - times.parse(plan["cause"]["at"])
     assert started == timedelta(days=7), "a rate without a start would fire at once"
+
+
+def test_an_account_that_trains_for_another_shares_and_does_not_monitor(bucket, monkeypatch):
+    monkeypatch.setattr(partner, "SERVING", "222222222222")
+    plan = check(publish(bucket))
+    assert (plan["trains"], plan["server"]) == (True, "222222222222")
+    assert [found["name"] for found in plan["schedules"]] == ["flights-train"]
+    captured = MODEL_YAML.replace("retrain: {", "retrain: {data: [base, captured], ")
+    with pytest.raises(SpecInvalid, match="captured requests stay in account 2222"):
+        check(publish(bucket, captured))
+
+
+def test_an_account_that_serves_what_another_trains_monitors_and_asks_for_no_training(bucket, monkeypatch):
+    monkeypatch.setattr(partner, "TRAINING", "111111111111")
+    plan = check(publish(bucket))
+    assert (plan["trains"], plan["server"]) == (False, None)
+    assert [found["name"] for found in plan["schedules"]] == ["flights-monitor"]
 
 
 def test_new_code_leaves_the_days_of_the_schedules_as_they_are(bucket):

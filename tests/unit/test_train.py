@@ -261,7 +261,7 @@ REGISTERED = {
 
 def test_a_registered_version_is_known_and_the_lock_is_free(ledger, flights):
     plan = admit(requested(cause()))
-    assert close_run.handler(closing(plan, "registered", **REGISTERED), world.CONTEXT) == {"reason": "better"}
+    assert close_run.handler(closing(plan, "registered", **REGISTERED), world.CONTEXT)["reason"] == "better"
     package = ledger.need("flights", "PACKAGE#000001")
     assert (package["status"], package["run"], package["trained_until"]) == (
         "PendingManualApproval",
@@ -296,7 +296,7 @@ def test_closing_twice_writes_once_and_frees_no_other_runs_lock(ledger, flights,
     ledger.commit(ledger_put_status("Rejected"))
     executions.add(execution("two"))
     admit(requested(cause(id="request-2")), "two")
-    assert close_run.handler(ending, world.CONTEXT) == {"reason": "better"}
+    assert close_run.handler(ending, world.CONTEXT)["reason"] == "better"
     assert len(kinds(ledger, "RunEnded")) == 1
     assert ledger.need("flights", "PACKAGE#000001")["status"] == "Rejected"
     assert ledger.holder("flights", "train")["owner"] == execution("two")
@@ -308,6 +308,23 @@ def test_a_run_whose_lock_was_taken_over_still_ends(ledger, flights, executions)
     close_run.handler(closing(plan, "failed", error={"Error": "States.Timeout", "Cause": ""}), world.CONTEXT)
     assert [row["outcome"] for row in kinds(ledger, "RunEnded")] == ["failed"]
     assert ledger.holder("flights", "train")["owner"] == execution("two")
+
+
+def test_what_is_told_of_a_run_is_what_the_ledger_has(ledger, flights):
+    plan = admit(requested(cause()))
+    ended = close_run.handler(closing(plan, "registered", **REGISTERED), world.CONTEXT)["ended"]
+    assert {name: ended[name] for name in ("model", "run", "outcome", "version", "reason")} == {
+        "model": "flights",
+        "run": plan["run"],
+        "outcome": "registered",
+        "version": 1,
+        "reason": "better",
+    }
+    run, package = ledger.need("flights", f"RUN#{plan['run']}"), ledger.need("flights", "PACKAGE#000001")
+    assert ended["record"] == {
+        name: value for name, value in run.items() if name not in ("pk", "sk", "plan", "execution")
+    }
+    assert ended["package"] == {name: value for name, value in package.items() if name not in ("pk", "sk")}
 
 
 def ledger_put_status(status):
@@ -341,6 +358,6 @@ def ledger_put_status(status):
 )
 def test_a_failure_is_told_in_a_sentence(ledger, flights, error, reason):
     plan = admit(requested(cause()))
-    assert close_run.handler(closing(plan, "failed", error=error), world.CONTEXT) == {"reason": reason}
+    assert close_run.handler(closing(plan, "failed", error=error), world.CONTEXT)["reason"] == reason
     assert [row["reason"] for row in kinds(ledger, "RunEnded")] == [reason]
     assert ledger.holder("flights", "train") is None

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import aws, deployments, names, serving, staging, times
+from . import aws, deployments, names, partner, serving, staging, times
 from .errors import AwsConflict, AwsNotFound, EndpointBusy
 from .ledger import Ledger, Write, acquire, is_running
 
@@ -90,7 +90,10 @@ def _staged(ledger: Ledger, approval: Approval, package: dict[str, Any]) -> str:
 
 
 def _unknown(ledger: Ledger, approval: Approval, described: dict[str, Any]) -> str:
-    """A package that the ledger does not know: of a run that is about to close, or none of ours."""
+    """A package that the ledger does not know: of a run that is about to close, or none of ours. Where
+    another account trains, word of the run and the approval come in any order."""
+    if partner.TRAINING:
+        raise EndpointBusy(f"the run that registered version {approval.version} has not been told of yet")
     run = (described.get("CustomerMetadataProperties") or {}).get("run", "")
     record = ledger.get(approval.model, f"RUN#{run}") if run else None
     if record and record["status"] == "Running":

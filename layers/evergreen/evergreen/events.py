@@ -9,6 +9,9 @@ from .errors import EventInvalid
 from .names import MODEL
 
 Event = dict[str, Any]
+# Events of ours that bring their cause.
+OWN = {"TrainingRequested", "MonitoringRequested", "RollbackRequested", "ViolationFound"}
+OWN |= {"TrainingEnded", "ModelDeployed", "DeploymentRefused", "DeploymentRolledBack"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def cause_of(event: Event) -> tuple[str, Cause]:
         at = time_of(event, detail.get("at"))
         model = _model(detail)
         return model, Cause("schedule", f"{model}@{at}", at, "schedule")
-    if kind in ("TrainingRequested", "MonitoringRequested", "RollbackRequested", "ViolationFound"):
+    if kind in OWN:
         return _model(detail), _own_cause(event, detail)
     raise EventInvalid(f"no cause is known for {kind!r} from {source!r}")
 

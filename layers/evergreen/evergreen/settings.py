@@ -12,3 +12,8 @@ def required(name: str) -> str:
     if not value:
         raise SettingMissing(f"environment variable {name} is not set; the template gives it to the function")
     return value
+
+
+def optional(name: str) -> str:
+    """The same of a parameter of the stack that may be left empty."""
+    return os.environ.get(name, "")

@@ -9,6 +9,7 @@ default filled in. All mistakes are reported at once, each with its line:
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -113,18 +114,24 @@ _MODEL = mapping(
 
 
 def parse(
-    text: str, *, folder: str | None = None, files: Collection[str] | None = None, served: str | None = None
+    text: str,
+    *,
+    folder: str | None = None,
+    files: Collection[str] | None = None,
+    served: str | None = None,
+    server: str = "",
 ) -> dict[str, Any]:
-    """The specification in `text`. `folder` is the name it was published under, `files` what lies beside it
-    and `served` the way in which the version in service is: where they are given they are checked against
-    it. Raises SpecInvalid."""
+    """The specification in `text`. `folder` is the name it was published under, `files` what lies beside it,
+    `served` the way in which the version in service is and `server` the account that serves, where another
+    one trains: where they are given they are checked against it. Raises SpecInvalid."""
     mistakes: list[Mistake] = []
     root = compose(text, mistakes)
     spec = _MODEL(root, "", mistakes) if root else None
     if isinstance(spec, dict):
         wrong = {mistake.path for mistake in mistakes}
         given = functools.partial(is_given, root)
-        for path, reason in _contradictions(spec, folder, files, served, given):
+        found = itertools.chain(_contradictions(spec, folder, files, served, given), _apart(spec, server))
+        for path, reason in found:
             # A mistake of its own kind comes first: what depends on it would only repeat it.
             if path not in wrong:
                 mistakes.append(Mistake(find(root, path.split(".")), path, reason))
@@ -177,6 +184,14 @@ def _contradictions(
     if spec["retrain"]:
         yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
     yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
+
+
+def _apart(spec: dict[str, Any], server: str):
+    """What cannot be where one account trains and another serves."""
+    data = (spec["retrain"] or {}).get("data") or []
+    if server and "captured" in data:
+        fix = "bring what is to be learned as files under datasets/, and leave captured out"
+        yield "retrain.data", f"captured requests stay in account {server}, which serves: {fix}"
 
 
 def _feature_contradictions(path: str, feature: dict[str, Any]):
