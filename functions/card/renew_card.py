@@ -1,6 +1,7 @@
 """RenewCard: the page of a version is stored again after something happened to it: it was registered,
 approved, rejected, deployed or rolled back. It is made of the ledger and the registry, never of the event:
-late and repeated events do no harm.
+late and repeated events do no harm. What came into service takes another version's place, so that the pages
+of the champion and of the one before it are renewed too.
 
 Environment: TABLE, BUCKET, PREFIX.
 IAM: dynamodb:GetItem, Query on the table; sagemaker:DescribeModelPackage on the packages of our groups;
@@ -11,7 +12,7 @@ import re
 from typing import Any
 
 from evergreen import card, names, settings
-from evergreen.errors import EventInvalid
+from evergreen.errors import AwsNotFound, EventInvalid, RecordMissing
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
 
@@ -24,11 +25,20 @@ LEDGER = Ledger(settings.required("TABLE"))
 def handler(event: dict[str, Any], context: Any) -> None:
     """An event of ours or the registry's that names a package. Nothing waits for an answer."""
     model, version = package_of(event)
-    if not LEDGER.get(model, names.package(version)):
-        logger.info("no version of the ledger's", model=model, version=version)
-        return
-    key = card.renew(LEDGER, BUCKET, PREFIX, model, version)
-    logger.info("card renewed", model=model, version=version, key=key)
+    for each in touched(model, version):
+        try:
+            key = card.renew(LEDGER, BUCKET, PREFIX, model, each)
+        except (RecordMissing, AwsNotFound) as missing:
+            logger.info("no card to renew", model=model, version=each, reason=str(missing))
+        else:
+            logger.info("card renewed", model=model, version=each, key=key)
+
+
+def touched(model: str, version: int) -> list[int]:
+    """The version of the event, the one in service and the one that it replaced."""
+    champion = LEDGER.get(model, "CHAMPION") or {}
+    others = (champion, champion.get("previous") or {})
+    return sorted({version, *(other["version"] for other in others if other)})
 
 
 def package_of(event: dict[str, Any]) -> tuple[str, int]:

@@ -223,6 +223,13 @@ def test_a_package_that_the_ledger_does_not_know_has_no_card(ledger, evaluated, 
         stored()
 
 
+def test_what_comes_into_service_replaces_another_on_its_page_too(ledger, registered, sagemaker):
+    world.champion(ledger, 2, previous={"version": 1})
+    stands(ledger, "Replaced")
+    renew({"packageArn": f"{GROUP}/2"})
+    assert ">was in service</span>" in stored()
+
+
 def test_a_package_of_others_is_none_of_ours():
     with pytest.raises(EventInvalid, match="no version of a model package group of ours"):
         renew({"packageArn": GROUP.replace("evergreen-", "other-") + "/1"})
