@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from jobs import card, clarify, contract, explanation, smoke
 from jobs import spec as model_spec
 from jobs.evaluation import answered, compare
-from jobs.hosted import Hosted, Scored
+from jobs.hosted import Hosted, Scored, free_ports
 from jobs.monitor import baseline, explained, performance, settings
 from jobs.monitor.window import Window
 from jobs.spec import Spec
@@ -32,10 +32,11 @@ def main() -> None:
     spec = settings.plain(model_spec.load(code))
     holdout = pq.ParquetFile(contract.input_dir("holdout") / "holdout.parquet").read()
     train = pq.ParquetFile(contract.input_dir("train") / "train.parquet").read()
-    challenger, champion = score_both(holdout, spec, code)
+    rows = holdout.drop_columns(spec.target)  # no request has it
+    challenger, champion = score_both(rows, code)
     evaluation = compare(spec, train, holdout, challenger, champion)
     contract.write_json(contract.output_dir("evaluation") / "evaluation.json", evaluation)
-    smoke.write(contract.output_dir("evaluation"), holdout.drop_columns(spec.target), challenger.answers)
+    smoke.write(contract.output_dir("evaluation"), rows, challenger.answers)
     explained_by = write_baseline(spec, code, train, answered(spec, holdout, challenger))
     write_evidence(spec, evaluation, explained_by)
     message = sentence(evaluation)
@@ -43,25 +44,29 @@ def main() -> None:
     print(message)
 
 
-def score_both(holdout: pa.Table, spec: Spec, code: Path) -> tuple[Scored, Scored | None]:
+def score_both(rows: pa.Table, code: Path) -> tuple[Scored, Scored | None]:
     """Both models at once; then the latency of one after the other, so that neither waits for the other.
     Raises JobError with what a script raised."""
-    rows = holdout.drop_columns(spec.target)  # no request has it
-    champion_code = contract.optional_input_dir("champion_code")
+    codes = {"challenger": code, "champion": contract.optional_input_dir("champion_code")}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running, ThreadPoolExecutor(2) as pool:
-        root = Path(folder)
-        models = [Hosted(root / "challenger", contract.input_dir("challenger"), code, spec.entry)]
-        running.enter_context(models[0])
-        if champion_code:
-            entry = model_spec.load(champion_code).entry
-            models.append(Hosted(root / "champion", contract.input_dir("champion"), champion_code, entry))
-            running.enter_context(models[1])
+        models = [
+            running.enter_context(
+                Hosted(Path(folder) / name, contract.input_dir(name), scripts, entry(scripts), port)
+            )
+            for (name, scripts), port in zip(codes.items(), free_ports(2), strict=True)
+            if scripts
+        ]
         scored = list(pool.map(lambda model: model.score(rows), models))
         measured = [
             Scored(each.answers, each.serving | model.latency(rows))
             for each, model in zip(scored, models, strict=True)
         ]
-    return measured[0], measured[1] if champion_code else None
+    return measured[0], measured[1] if codes["champion"] else None
+
+
+def entry(scripts: Path) -> str:
+    """Each model's folder says which of its scripts serves it."""
+    return model_spec.load(scripts).entry
 
 
 def write_baseline(spec: Spec, code: Path, train: pa.Table, holdout: Window) -> dict[str, Any]:

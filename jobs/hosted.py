@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from jobs.train import last_exception
 ROOT = Path(__file__).parents[1]  # where the package `jobs` lies
 JSON_LINES = "application/jsonlines"
 STARTUP = 480  # seconds: SageMaker waits eight minutes for the first /ping
+PING = 2  # seconds: SageMaker waits as long for one answer to /ping
 TIMEOUT = 60  # seconds: SageMaker waits as long for an answer
 BATCH_ROWS = 1000
 BATCH_BYTES = 5 * 1024 * 1024  # under InvokeEndpoint's limit of 6 MB
@@ -49,8 +50,9 @@ class Scored:
 class Hosted:
     """One model in its container; a context manager, so that nothing is left running."""
 
-    def __init__(self, folder: Path, artifact: Path, code: Path, entry: str) -> None:
-        """`folder`: its base directory, whose name it gets; `artifact`: the folder of its model.tar.gz."""
+    def __init__(self, folder: Path, artifact: Path, code: Path, entry: str, port: int) -> None:
+        """`folder`: its base directory, whose name it gets; `artifact`: the folder of its model.tar.gz;
+        `port`: one of `free_ports`."""
         self._name, self._log = folder.name, folder / "log"
         model = folder / "model"
         model.mkdir(parents=True)
@@ -60,9 +62,9 @@ class Hosted:
             "unpacked_bytes": sum(path.stat().st_size for path in model.rglob("*") if path.is_file()),
         }
         self._started = time.perf_counter()
-        self._port = _free_port()
-        self._process = _serve(folder, code, entry, self._port, self._log)
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
+        self._port = port
+        self._process = _serve(folder, code, entry, port, self._log)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
 
     def __enter__(self) -> Hosted:
         return self
@@ -116,13 +118,9 @@ class Hosted:
         while time.perf_counter() < self._started + STARTUP:
             if self._process.poll() is not None:
                 raise self._problem(_last_words(self._log) or f"exit code {self._process.returncode}")
-            with suppress(OSError):
-                self._connection.request("GET", "/ping")
-                response = self._connection.getresponse()
-                response.read()
-                if response.status == 200:
-                    return
-            self._connection.close()
+            # gunicorn starts its worker once the port is its own: until then somebody else may answer.
+            if _ping(self._port) and _workers(self._process.pid) != []:
+                return
             time.sleep(0.02)
         raise self._problem(f"its container did not answer /ping within {STARTUP} seconds")
 
@@ -153,6 +151,15 @@ class Hosted:
         return JobError(f"the {self._name} cannot score the holdout: {reason}")
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ones: a model must never be asked in another one's place."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def _serve(folder: Path, code: Path, entry: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {
@@ -167,6 +174,15 @@ def _serve(folder: Path, code: Path, entry: str, port: int, log: Path) -> subpro
         return subprocess.Popen(
             [sys.executable, "-m", "jobs", "serve"], env=environment, stdout=said, stderr=said
         )
+
+
+def _ping(port: int) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PING)) as connection:
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _batches(rows: pa.Table, most: int = BATCH_ROWS) -> Iterator[tuple[bytes, int]]:
@@ -185,12 +201,6 @@ def _batches(rows: pa.Table, most: int = BATCH_ROWS) -> Iterator[tuple[bytes, in
         yield b"\n".join(lines), len(lines)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _message(content: bytes) -> str | None:
     """The container's own words of an error."""
     try:
@@ -205,12 +215,19 @@ def _last_words(log: Path) -> str | None:
     return words.partition("\n")[0] if words else None
 
 
+def _workers(process: int) -> list[str] | None:
+    """Ids of a server's processes; None where the system does not tell."""
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return None
+
+
 def _peak_memory(process: int) -> float | None:
     """Megabytes (10^6): the peak resident set of the server and its workers together, None where the system
     does not tell."""
     try:
-        workers = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        states = [Path(f"/proc/{each}/status").read_text() for each in (process, *workers)]
+        states = [Path(f"/proc/{each}/status").read_text() for each in (process, *(_workers(process) or []))]
     except OSError:
         return None
     return round(sum(int(re.search(r"VmHWM:\s+(\d+)", state)[1]) for state in states) * 1024 / 1e6, 1)
