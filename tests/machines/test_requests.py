@@ -183,6 +183,156 @@ def test_an_update_shifts_traffic_under_alarms_and_keeps_the_capacity() -> None:
     }
 
 
+@pytest.mark.parametrize("state", ["PutErrorAlarm", "PutLatencyAlarm"])
+@pytest.mark.parametrize(("shipped", "by"), [(CANARY, "EndpointConfigName"), (SERVERLESS, "VariantName")])
+def test_an_alarm_watches_the_new_version_alone(shipped: Scenario, by: str, state: str) -> None:
+    alarm = shipped.result.only(state)
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert dimensions[by] == deploy_paths.DEPLOYMENT
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_a_serverless_version_is_a_variant_of_its_own_without_what_sagemaker_refuses_it() -> None:
+    config = SERVERLESS.result.only("CreateServerlessConfig")
+    (variant,) = config["ProductionVariants"]
+    assert variant["VariantName"] == deploy_paths.DEPLOYMENT
+    assert "DataCaptureConfig" not in config
+    assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
+    assert set(SERVERLESS.result.only("UpdateServerlessEndpoint")) == {"EndpointName", "EndpointConfigName"}
+
+
+def test_a_serverless_version_is_watched_for_its_bake_and_taken_back_by_name() -> None:
+    assert SERVERLESS.result.waits == [30, 30, 30, 60, 60]
+    back = scenario(deploy_paths, "an alarm after a serverless update puts the champion back").result
+    assert back.only("ReturnToChampion")["EndpointConfigName"] == deploy_paths.OLD
+    assert f"{deploy_paths.DEPLOYMENT}-errors" in back.cause
+    assert f"{deploy_paths.DEPLOYMENT}-latency" not in back.cause
+
+
+def test_the_endpoint_is_looked_at_every_half_minute() -> None:
+    assert CANARY.result.waits == [30, 30, 30]
+
+
+def test_a_rollback_is_recorded_with_what_the_endpoint_says_and_its_alarms_go() -> None:
+    recorded = ROLLED_BACK.result.only("RecordRollback")
+    assert recorded["error"] is None
+    assert recorded["endpoint"]["config"] == deploy_paths.OLD
+    assert f"{deploy_paths.DEPLOYMENT}-errors" in recorded["endpoint"]["reason"]
+    assert set(ROLLED_BACK.result.only("DeleteAlarms")["AlarmNames"]) == {
+        f"{deploy_paths.DEPLOYMENT}-errors",
+        f"{deploy_paths.DEPLOYMENT}-latency",
+    }
+
+
+def test_only_the_alarms_of_the_champion_before_are_deleted() -> None:
+    assert CANARY.result.only("DeleteOldAlarms")["AlarmNames"] == deploy_paths.PREVIOUS["alarms"]
+
+
+def test_scaling_is_of_the_variant_and_by_invocations() -> None:
+    target = SCALED.result.only("RegisterScalableTarget")
+    assert target["ResourceId"] == f"endpoint/{deploy_paths.ENDPOINT}/variant/main"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+
+
+def test_another_instance_type_is_off_the_scaling_while_it_moves() -> None:
+    """SageMaker refuses to change the type of a variant that is a scalable target."""
+    moved = scenario(deploy_paths, "another instance type under autoscaling").result
+    order = [moved.states.index(f"{verb}ScalableTarget") for verb in ("Deregister", "Register")]
+    assert order[0] < moved.states.index("UpdateEndpoint") < order[1]
+    back = scenario(deploy_paths, "another instance type rolls back, and the champion scales again").result
+    target, policy = back.only("RestoreScalableTarget"), back.only("RestoreScalingPolicy")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 500
+    assert policy == moved.only("PutScalingPolicy")
+
+
+SHADOW = scenario(deploy_paths, "a shadow that holds")
+DROPPED = scenario(deploy_paths, "a shadow that fails is dropped")
+
+
+def test_a_shadow_gets_a_copy_of_each_request_and_the_champion_answers() -> None:
+    config = SHADOW.result.only("CreateShadowConfig")
+    ((main,), (shadow,)) = config["ProductionVariants"], config["ShadowProductionVariants"]
+    assert (main["ModelName"], shadow["ModelName"]) == (deploy_paths.OLD, deploy_paths.DEPLOYMENT)
+    assert main["InitialVariantWeight"] == shadow["InitialVariantWeight"]
+    assert config["DataCaptureConfig"] == SHADOW.result.only("CreateEndpointConfig")["DataCaptureConfig"]
+    assert 600 in SHADOW.result.waits
+    assert SHADOW.result.only("UpdateEndpoint")["EndpointConfigName"] == deploy_paths.DEPLOYMENT
+
+
+def test_a_shadow_is_judged_by_all_its_minutes() -> None:
+    read = SHADOW.result.only("ReadShadowMetrics")
+    assert read["StartTime"] <= read["EndTime"]  # no time passes between the states here
+    assert SHADOW.result.only("JudgeShadow")["series"] == {
+        each["Id"]: each["Values"] for each in deploy_paths.METRICS
+    }
+    assert {each["Id"] for each in read["MetricDataQueries"]} == {each["Id"] for each in deploy_paths.METRICS}
+
+
+def test_a_shadow_that_is_dropped_leaves_the_champion_alone_with_the_reason_told() -> None:
+    assert DROPPED.result.only("DropShadow")["EndpointConfigName"] == deploy_paths.OLD
+    assert "80.00% failed" in DROPPED.result.only("RecordRollback")["error"]["Cause"]
+    assert "80.00% failed" in DROPPED.result.cause
+
+
+# monitor and respond
+
+
+def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
+    job = VIOLATIONS.result.only("AnalyzeWindow")
+    window = monitor_paths.WINDOW
+    assert job["Environment"] == {"WINDOW_START": window["start"], "WINDOW_END": window["end"]}
+    assert set(inputs(job)) == {"capture", "baseline", "code", "labels", "model"}
+    without = scenario(monitor_paths, "no labels yet").result.only("AnalyzeWindow")
+    assert set(inputs(without)) == {"capture", "baseline", "code", "model"}
+    large = scenario(monitor_paths, "a large window is counted by several instances").result
+    assert large.only("ProfileShards")["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 4
+    merged = inputs(large.only("AnalyzeWindow"))
+    assert set(merged) == {"shards", "baseline", "code", "labels", "model", "state"}
+    (output,) = large.only("ProfileShards")["ProcessingOutputConfig"]["Outputs"]
+    assert merged["shards"] == output["S3Output"]["S3Uri"]
+    small = scenario(monitor_paths, "a small window needs no instance").result
+    large = scenario(monitor_paths, "a window without violations").result
+    assert small.only("AnalyzeSmallWindow") == large.only("AnalyzeWindow"), "one request, whoever runs it"
+
+
+def test_a_return_goes_to_the_previous_config_and_its_package_is_named() -> None:
+    assert RETURN.result.only("RestorePrevious")["EndpointConfigName"] == respond_paths.ROLLBACK["config"]
+    assert announced(RETURN.result, "AnnounceRollback")["Detail"]["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "scaling"),
+    [
+        ("SageMaker refuses a return, and the version in service scales again", respond_paths.SCALED_LESS),
+        (
+            "a return that rolls back itself, and the version in service scales again",
+            respond_paths.SCALED_LESS,
+        ),
+        ("a return that cannot be recorded, and the version before scales as it did", respond_paths.SCALING),
+    ],
+)
+def test_a_return_that_fails_leaves_what_serves_scaling(name: str, scaling: dict[str, int]) -> None:
+    failed = scenario(respond_paths, name).result
+    target, policy = failed.only("RestoreScalableTarget"), failed.only("RestoreScalingPolicy")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (scaling["min"], scaling["max"])
+    tracked = policy["TargetTrackingScalingPolicyConfiguration"]
+    assert tracked["TargetValue"] == scaling["target"]
+    well = scenario(respond_paths, "a return to another instance type, under autoscaling").result
+    assert target.keys() == well.only("RegisterScalableTarget").keys()
+    assert {**policy, "TargetTrackingScalingPolicyConfiguration": None} == {
+        **well.only("PutScalingPolicy"),
+        "TargetTrackingScalingPolicyConfiguration": None,
+    }
+
+
+def test_a_native_job_is_read_before_it_is_judged() -> None:
+    native = scenario(respond_paths, "a native Model Monitor job with violations").result
+    job = native.only("AssessSignal")["job"]
+    assert job["message"].startswith("CompletedWithViolations")
+    assert RETRAIN.result.only("AssessSignal")["job"] is None
+
+
 # two accounts
 
 
