@@ -104,8 +104,8 @@ def test_a_model_against_itself_differs_by_nothing(exam: Job, trained: Job) -> N
 
 
 def test_each_model_is_scored_by_its_own_script(exam: Job, trained: Job) -> None:
-    """Both folders have an inference.py and a features.py: the champion's must not be the challenger's. And no
-    row has the label: this one would answer it."""
+    """Both folders have an inference.py and a features.py: the champion's must not be the challenger's. And
+    no row has the label: this one would answer it."""
     known = "[{'prediction': 0, 'probability': float(row.get('late', 0.5))} for row in rows]"
     champion(exam, trained, f"def model_fn(d): pass\ndef predict_fn(rows, model): return {known}\n")
     succeed(exam.run("evaluate"))
