@@ -280,13 +280,13 @@ def serving(evaluation: dict[str, Any]) -> str:
         return ""
     sides = [side for side in ("challenger", "champion") if side in found]
     lines = (
-        ("p50 of a request with one row", "p50_ms", _milliseconds),
-        ("p99 of a request with one row", "p99_ms", _milliseconds),
-        (f"p50 of {grouped(found['challenger'].get('batch_rows') or 0)} rows", "batch_p50_ms", _milliseconds),
+        ("p50, one row", "p50_ms", _milliseconds),
+        ("p99, one row", "p99_ms", _milliseconds),
+        (f"p50, {grouped(found['challenger'].get('batch_rows') or 0)} rows", "batch_p50_ms", _milliseconds),
         ("model.tar.gz", "artifact_bytes", _size),
         ("unpacked", "unpacked_bytes", _size),
-        ("memory at the peak", "memory_mb", lambda value: f"{grouped(value)} MB"),
-        ("start of the container", "started_s", lambda value: f"{value:.1f} s"),
+        ("peak memory", "memory_mb", lambda value: f"{grouped(value)} MB"),
+        ("start", "started_s", lambda value: f"{value:.1f} s"),
     )
     rows = [
         [name, *(say(value) if (value := found[side].get(key)) is not None else "n/a" for side in sides)]
