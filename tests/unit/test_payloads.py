@@ -18,7 +18,7 @@ from onboard import check_spec
 from respond import admit_return, assess_signal
 from train import admit_run, judge_challenger, pin_data
 
-from tests.unit import test_staging, world
+from tests.unit import test_staging, test_tuning, world
 from tests.unit.conftest import intercept
 from tests.unit.exam import evaluation
 from tests.unit.test_deploy import approved
@@ -59,7 +59,7 @@ def test_onboard(bucket):
 
 
 def test_train(ledger, bucket):
-    world.onboard(ledger)
+    world.onboard(ledger, test_tuning.described(test_tuning.TUNE))
     world.champion(ledger)
     plan = run(admit_run, "train", event=requested(cause()))
     assert_holds(plan, references("train", "plan"))
