@@ -6,7 +6,7 @@ IAM: dynamodb:GetItem, PutItem on the table.
 
 from typing import Any
 
-from evergreen import names, serving, settings
+from evergreen import names, settings
 from evergreen.errors import AwsConflict, LockLost
 from evergreen.ledger import Ledger, history, put, release
 from evergreen.telemetry import emit, logger
@@ -39,7 +39,7 @@ def promote(plan: dict[str, Any], execution: str) -> dict[str, Any] | None:
         "endpoint": plan["endpoint"],
         "config": deployment,
         "deployment": deployment,
-        "alarms": [] if plan["way"] == serving.BATCH else list(names.alarms(deployment).values()),
+        "alarms": plan["alarmNames"],
         "approved_by": started["approved_by"],
         "approved_at": started["approved_at"],
         "promoted_at": started["approved_at"],

@@ -25,7 +25,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def judge(model: str, run: str, uri: str) -> dict[str, Any]:
     """Judged by the specification that the run was admitted with, whatever was published since."""
-    spec = LEDGER.need_spec(model, LEDGER.need(model, f"RUN#{run}")["digest"])["spec"]
+    admitted = LEDGER.need(model, f"RUN#{run}")
+    spec = LEDGER.need_spec(model, admitted["digest"])["spec"]
     evaluation = artifacts.read_json(uri)
     judged = gate.judge(evaluation, spec["task"], spec["gate"])
     automatic = judged.passed and spec["gate"]["approval"] == "auto"
@@ -35,8 +36,14 @@ def judge(model: str, run: str, uri: str) -> dict[str, Any]:
         "approval": "Approved" if automatic else "PendingManualApproval",
         "metrics": judged.values,
         "checks": judged.listed(),
-        "figures": figures(evaluation),
+        "figures": figures(evaluation) | {"against": against(admitted)},
     }
+
+
+def against(admitted: dict[str, Any]) -> int | None:
+    """The version that the challenger was compared with."""
+    champion = admitted["plan"]["champion"]
+    return champion and champion["version"]
 
 
 def figures(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -50,5 +57,6 @@ def figures(evaluation: dict[str, Any]) -> dict[str, Any]:
         "challenger": evaluation["challenger"]["metrics"],
         "champion": champion and champion["metrics"],
         "difference": evaluation["difference"],
+        "answers": evaluation.get("answers"),
         "gains": {name: evaluation["gains"][name] for name in ("constant", "champion")},
     }

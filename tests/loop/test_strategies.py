@@ -23,12 +23,13 @@ LONG, SHORT = "10m", "1m"
 
 
 def by(strategy: str, bake: str) -> dict[str, str]:
-    """What model.yaml says of a strategy; half of the fleet at a time where it takes a part."""
-    part = "" if strategy == "all_at_once" else "\n  percent: 50"
-    return PLAIN | {
-        "strategy: all_at_once": f"strategy: {strategy}{part}",
-        "bake: 2m": f"bake: {bake}",
-    }
+    """What model.yaml says of a strategy; half of the fleet at a time where it takes a part, and then what
+    both fleets answer is compared."""
+    said = PLAIN | {"strategy: all_at_once": f"strategy: {strategy}", "bake: 2m": f"bake: {bake}"}
+    if strategy == "all_at_once":
+        return said
+    half = f"strategy: {strategy}\n  percent: 50"
+    return said | {"strategy: all_at_once": half, "latency_p99: 30s": "latency_p99: 30s, answers: 0.5"}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,17 @@ def test_a_sound_version_takes_over_and_no_answer_is_lost(
     asked = len(traffic.answers)
     loaded.wait(f"{asked} answers to be captured", lambda: rows(loaded, files(loaded) - before) >= asked)
     assert loaded.champion(NAME)["version"] == version
+
+
+def test_a_version_that_answers_nonsense_goes_back_by_what_it_answers(loaded: Site, caller: Caller) -> None:
+    champion = loaded.champion(NAME)
+    with client(loaded, caller) as traffic:
+        _, execution = loaded.ship(NAME, by("canary", LONG), folders.ANSWERING_OTHERWISE)
+    error, cause = loaded.failure(execution)
+    assert (error, "-answers." in cause) == ("DeploymentRolledBack", True)
+    assert not traffic.refusals, "no request failed, and none was slow"
+    assert loaded.champion(NAME) == champion
+    assert fleet(loaded) == (CAPACITY, True)
 
 
 def test_a_version_that_does_not_start_is_never_asked(loaded: Site, caller: Caller) -> None:

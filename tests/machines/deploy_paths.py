@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from evergreen import answers
+
 from tests.machines.engine import Throw
 from tests.machines.scenario import Scenario, event
 
@@ -45,6 +47,8 @@ PLAN = {
         },
     },
     "alarms": {"errors": 0.01, "latency": 200_000},
+    "answers": None,
+    "alarmNames": [f"{DEPLOYMENT}-errors", f"{DEPLOYMENT}-latency"],
     "scaling": None,
     "scalingBefore": None,
     "deregister": False,
@@ -67,6 +71,16 @@ SHADOWED = {
         "seconds": 600,
         "champion": {"model": OLD, "config": OLD, "instance": "ml.m5.large", "count": 2},
     },
+}
+ANSWERS = {
+    "limit": 0.5,
+    "metrics": answers.metrics({"mean": 0.3, "spread": 0.1, "champion": 0.2}, DEPLOYMENT, OLD),
+}
+# What it answers is watched beside what the champion does.
+COMPARED = {
+    **PLAN,
+    "answers": ANSWERS,
+    "alarmNames": [*PLAN["alarmNames"], f"{DEPLOYMENT}-answers"],
 }
 SERVERLESS = {
     **PLAN,
@@ -124,6 +138,7 @@ USUAL = {
     },
     "PutErrorAlarm": {},
     "PutLatencyAlarm": {},
+    "PutAnswersAlarm": {},
     "CreateEndpoint": {"EndpointArn": ARN},
     "UpdateEndpoint": {"EndpointArn": ARN},
     "DescribeEndpoint": [UPDATING, UPDATING, IN_SERVICE],
@@ -153,8 +168,9 @@ USUAL = {
 path = partial(Scenario, "deploy", sample="sagemaker-model-package-state-change", usual=USUAL)
 _READY = (
     "AdmitDeployment > IsAdmitted > CreateModel > IsStaged > ChooseServing > CreateEndpointConfig "
-    "> PutErrorAlarm > PutLatencyAlarm > IsEndpointNew"
+    "> PutErrorAlarm > PutLatencyAlarm > AreAnswersWatched > IsEndpointNew"
 )
+_COMPARED = _READY.replace("AreAnswersWatched", "AreAnswersWatched > PutAnswersAlarm")
 _SERVERLESS_READY = _READY.replace("CreateEndpointConfig", "CreateServerlessConfig")
 _LOOK = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _UPDATED = f"{_SERVERLESS_READY} > UpdateServerlessEndpoint > {_LOOK} > {_LOOK} > {_LOOK}"
@@ -208,6 +224,16 @@ SCENARIOS = [
                 described("RollingBack", OLD),
                 described("InService", OLD, FailureReason=f"alarm {DEPLOYMENT}-errors went off"),
             ]
+        },
+    ),
+    path(
+        "a canary whose answers are compared rolls back by them",
+        path=f"{_COMPARED} > UpdateEndpoint > {_LOOK} > HasShadow > RecordRollback > {_CLEANED}",
+        mocks={
+            "AdmitDeployment": COMPARED,
+            "DescribeEndpoint": described(
+                "InService", OLD, FailureReason=f"alarm {DEPLOYMENT}-answers went off"
+            ),
         },
     ),
     path(

@@ -68,9 +68,9 @@ _ASKED = f"{_TESTED} > AskApproval > DeleteStagingEndpoint"
 _ADMITTED = "IsStagingPassed > AdmitProduction > IsProductionAdmitted"
 _WATCHED = "WaitForEndpoint > DescribeEndpoint > IsEndpointSettled"
 _SHIPPED = (
-    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > IsEndpointNew > UpdateEndpoint "
-    f"> {_WATCHED} > {_WATCHED} > {_WATCHED} > PromoteChampion > IsScaled > HasPrevious > DeleteOldAlarms "
-    "> AnnounceDeployment > ModelDeployed"
+    "ChooseServing > CreateEndpointConfig > PutErrorAlarm > PutLatencyAlarm > AreAnswersWatched "
+    f"> IsEndpointNew > UpdateEndpoint > {_WATCHED} > {_WATCHED} > {_WATCHED} > PromoteChampion > IsScaled "
+    "> HasPrevious > DeleteOldAlarms > AnnounceDeployment > ModelDeployed"
 )
 _REFUSED = "RefuseDeployment > AnnounceRefusal > DeploymentRefused"
 

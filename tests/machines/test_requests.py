@@ -183,6 +183,22 @@ def test_an_update_shifts_traffic_under_alarms_and_keeps_the_capacity() -> None:
     }
 
 
+def test_the_answers_of_both_fleets_are_compared_where_that_is_asked_for():
+    compared = scenario(deploy_paths, "a canary whose answers are compared rolls back by them").result
+    alarm = compared.only("PutAnswersAlarm")
+    assert (alarm["AlarmName"], alarm["Threshold"]) == (f"{deploy_paths.DEPLOYMENT}-answers", 0.5)
+    [shown] = [each for each in alarm["Metrics"] if each["ReturnData"]]
+    assert shown["Expression"].startswith("ABS((new - old) / 0.100000000 - 1.000000000) - 4 *")
+    watched = {
+        each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+        for each in alarm["Metrics"]
+        if "MetricStat" in each
+    }
+    assert watched == {deploy_paths.DEPLOYMENT, deploy_paths.OLD}
+    assert compared.only("DeleteAlarms")["AlarmNames"] == deploy_paths.COMPARED["alarmNames"]
+    assert CANARY.result.only("CreateModel")["PrimaryContainer"]["Environment"] == {}
+
+
 @pytest.mark.parametrize("state", ["PutErrorAlarm", "PutLatencyAlarm"])
 @pytest.mark.parametrize(("shipped", "by"), [(CANARY, "EndpointConfigName"), (SERVERLESS, "VariantName")])
 def test_an_alarm_watches_the_new_version_alone(shipped: Scenario, by: str, state: str) -> None:

@@ -83,7 +83,7 @@ def test_deploy(ledger, sagemaker):
     sagemaker.package(f"{world.GROUP}/2")
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
-    others = ("watch", "staging", "stopped")
+    others = ("watch", "staging", "stopped", "answers")
     assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in others})
     verdict = run(judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]})
     assert_holds(verdict, references("deploy", "verdict"))
@@ -98,7 +98,7 @@ def test_deploy_without_instances(ledger, sagemaker):
     sagemaker.package(f"{world.GROUP}/2")
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "InService"}
     plan = run(admit_deployment, "deploy", event=approved(2))
-    others = ("scaling", "scalingBefore", "shadow", "staging", "stopped")
+    others = ("scaling", "scalingBefore", "shadow", "staging", "stopped", "answers")
     assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in others})
 
 

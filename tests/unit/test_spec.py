@@ -35,7 +35,7 @@ def test_the_example_model_is_valid():
 def test_units_and_defaults():
     parsed = spec.parse(MODEL_YAML)
     assert parsed["gate"]["holdout"] == 14 * 86400
-    assert parsed["ship"]["alarms"] == {"errors": 0.01, "latency_p99": 0.2}
+    assert parsed["ship"]["alarms"] == {"errors": 0.01, "latency_p99": 0.2, "answers": None}
     assert parsed["monitor"]["lookback"] == parsed["monitor"]["every"] == 7 * 86400
     assert parsed["features"]["distance"] == {
         "type": "number",

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import aws, deployments, names, partner, serving, staging, times
+from . import answers, aws, deployments, names, partner, serving, staging, times
 from .errors import AwsConflict, AwsNotFound, EndpointBusy
 from .ledger import Ledger, Write, acquire, is_running
 
@@ -133,6 +133,8 @@ def plan_of(
     has_endpoint = serving.way(serve) != serving.BATCH
     is_new = has_endpoint and (not champion if stage else endpoint_is_new(endpoint))
     updated = champion if has_endpoint and not is_new else None
+    watched = answers.alarm(ship, updated, package, deployment)
+    alarms = names.alarms(deployment, bool(watched))
     return deployments.transition(before, serve) | {
         "admitted": True,
         "reason": f"version {version} is approved",
@@ -152,8 +154,11 @@ def plan_of(
         "cause": package["cause"],
         "serve": {"instance": serve["instance"], "count": serve["count"]},
         "capture": f"s3://{bucket}/capture",
-        "deploymentConfig": deployments.config(ship, serve, list(names.alarms(deployment).values())),
+        "environment": deployments.environment(package, serve, deployment),
+        "deploymentConfig": deployments.config(ship, serve, alarms),
         "alarms": deployments.thresholds(ship),
+        "answers": watched,
+        "alarmNames": alarms if has_endpoint else [],
     }
 
 

@@ -56,6 +56,16 @@ def thresholds(ship: dict[str, Any]) -> dict[str, float]:
     return {"errors": alarms["errors"], "latency": round(alarms["latency_p99"] * 1_000_000)}
 
 
+def environment(package: dict[str, Any], serve: dict[str, Any], deployment: str) -> dict[str, str]:
+    """Of the container: what the package says too, as nobody has written down whether CreateModel adds to it
+    or replaces it, and the name under which the container tells of its answers."""
+    return {
+        "SAGEMAKER_PROGRAM": serve["entry"],
+        "SAGEMAKER_SUBMIT_DIRECTORY": f"{package['code']}source.tar.gz",
+        "EVERGREEN_DEPLOYMENT": deployment,
+    }
+
+
 def serverless(serve: dict[str, Any]) -> dict[str, Any] | None:
     """A variant's ServerlessConfig."""
     wanted = serve["serverless"]

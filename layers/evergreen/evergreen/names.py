@@ -46,15 +46,16 @@ def deployment(prefix: str, model: str, version: int, approval: str) -> str:
     return f"{prefix}-{model}-v{version}-{digest(approval, 6)}"
 
 
-def alarms(deployment_name: str) -> dict[str, str]:
-    """The rollback alarms of a deployment."""
-    return {kind: f"{deployment_name}-{kind}" for kind in ("errors", "latency")}
+def alarms(deployment_name: str, answers: bool = False) -> list[str]:
+    """The rollback alarms of a deployment; `answers`: where its answers are watched too."""
+    kinds = ("errors", "latency", "answers") if answers else ("errors", "latency")
+    return [f"{deployment_name}-{kind}" for kind in kinds]
 
 
 def parse_alarm(prefix: str, alarm: str) -> Deployment | None:
     """The deployment that an alarm watches, or None for an alarm that is not ours."""
     match = re.fullmatch(
-        rf"({re.escape(prefix)}-({MODEL.pattern})-v(\d+)-[0-9a-f]{{6}})-(?:errors|latency)", alarm
+        rf"({re.escape(prefix)}-({MODEL.pattern})-v(\d+)-[0-9a-f]{{6}})-(?:errors|latency|answers)", alarm
     )
     if not match:
         return None

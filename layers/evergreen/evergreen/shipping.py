@@ -30,6 +30,7 @@ _alarms = mapping(
     {
         "errors": Key(scalar(units.fraction(0, 1)), 0.01),
         "latency_p99": Key(scalar(units.duration(0.001, 60)), 1),
+        "answers": Key(scalar(units.number(0.01, 100)), None),
     }
 )
 SECTION = mapping(
@@ -63,10 +64,18 @@ def bakes(strategy: str, percent: int, sizes: range) -> int:
     return 1
 
 
-def contradictions(ship: dict[str, Any], serve: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def contradictions(
+    ship: dict[str, Any], serve: dict[str, Any], task: str | None
+) -> Iterator[tuple[str, str]]:
     """Limits of UpdateEndpoint's DeploymentConfig that lie between the keys: (path, reason) pairs. A part
     that has a mistake of its own is None."""
     strategy, percent = ship["strategy"], ship["percent"]
+    if (ship["alarms"] or {}).get("answers"):
+        if strategy not in (*PARTIAL, None):
+            ways = "canary, linear or rolling"
+            yield "ship.alarms.answers", f"only beside another fleet can answers be compared: ship by {ways}"
+        if task == "multiclass_classification":
+            yield "ship.alarms.answers", "the answers of a multiclass model are no numbers with a mean"
     yield from staging.contradictions(ship["staging"], serve)
     if strategy == "shadow" and ship["bake"] is not None and ship["bake"] < MINUTE:
         yield "ship.bake", "is too short for a shadow, which is watched by the minute: at least 1m"

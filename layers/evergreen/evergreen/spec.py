@@ -176,7 +176,7 @@ def _contradictions(
     if spec["task"] and spec["gate"]:
         yield from gating.contradictions(spec["gate"], spec, given)
     if spec["ship"]:
-        yield from shipping.contradictions(spec["ship"], spec["serve"] or {})
+        yield from shipping.contradictions(spec["ship"], spec["serve"] or {}, spec["task"])
     if spec["ship"] and spec["serve"]:
         yield from serving.contradictions(spec["serve"], spec["ship"], given)
     if (spec["train"] or {}).get("tune"):
