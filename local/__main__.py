@@ -22,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=stack.TIME_SCALE,
         help="SageMaker's and Step Functions' waits are divided by this (default %(default)s)",
     )
+    up.add_argument(
+        "--serving-account",
+        metavar="ACCOUNT",
+        help="deploy twice: what the first account trains, this one (12 digits) serves",
+    )
     commands.add_parser("down", help="stop every local stack that was left running")
     commands.add_parser("loop", help="run the whole loop on the example data", add_help=False)
     known, rest = parser.parse_known_args(arguments)
@@ -32,17 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)  # only loop has arguments of its own
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _up(known.port, known.time_scale) if known.command == "up" else _down()
+        if known.command == "up":
+            return _up(known.port, known.time_scale, known.serving_account)
+        return _down()
     except stack.StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _up(port: int | None, time_scale: float) -> int:
+def _up(port: int | None, time_scale: float, serving_account: str | None) -> int:
     try:
-        with stack.running(port=port, time_scale=time_scale, progress=_say) as running:
+        with stack.running(port=port, time_scale=time_scale, deploy=False, progress=_say) as running:
+            deployed = _deploy(running, serving_account)
             _say("ready")
-            _describe(running)
+            for each in deployed:
+                _describe(each)
+            print("Ctrl-C stops it and everything that it started.", flush=True)
             if code := running.process.wait():
                 print(f"error: the local stack ended with {code}; see {running.log}", file=sys.stderr)
             else:
@@ -53,7 +63,20 @@ def _up(port: int | None, time_scale: float) -> int:
         return 0
 
 
+def _deploy(running: stack.Stack, serving_account: str | None) -> list[stack.Stack]:
+    """The one stack, or the one that trains and the one that serves (docs/accounts.md)."""
+    if not serving_account:
+        running.deploy(progress=_say)
+        return [running]
+    serving = running.of(serving_account)
+    running.deploy(progress=_say, ServingAccount=serving_account)
+    bucket = running.outputs["Bucket"]
+    serving.deploy(progress=_say, TrainingAccount=running.account, TrainingBucket=bucket)
+    return [running, serving]
+
+
 def _describe(running: stack.Stack) -> None:
+    print(f"account {running.account}")
     width = max(map(len, running.outputs), default=0)
     for name, value in sorted(running.outputs.items()):
         print(f"  {name:{width}}  {value}")
@@ -61,8 +84,7 @@ def _describe(running: stack.Stack) -> None:
     print(f"  {'log':{width}}  {running.log}")
     print("\nuse it with:")
     print(f"  export AWS_ENDPOINT_URL={running.url} AWS_DEFAULT_REGION={stack.REGION}")
-    print("  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
-    print("Ctrl-C stops it and everything that it started.", flush=True)
+    print(f"  export AWS_ACCESS_KEY_ID={running.account} AWS_SECRET_ACCESS_KEY=test\n")
 
 
 def _down() -> int:
