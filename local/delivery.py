@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from local import buses, clock, ministack
@@ -72,7 +72,7 @@ def install(host: Machine) -> None:
                     sender.require_grant(arn, event)
                 dispatch(spec, event, rule, path, payload)
 
-        sender.send(to_bus, str(spec), payload or event.get("Detail", "{}"))
+        sender.send(to_bus, str(spec), payload or json.dumps(_envelope(event)))
 
     deliver_to_queue = ministack.replace("send_sqs", send_sqs)
     dispatch = ministack.replace("send_bus", send_bus)
@@ -209,6 +209,18 @@ class Sender:
             raise NotDelivered("NO_RESOURCE", f"The queue {arn} does not exist")
         self.require_queue(arn)
         self.deliver_to_queue(spec, payload, parameters)
+
+
+def _envelope(event: dict[str, Any]) -> dict[str, Any]:
+    """An event of MiniStack's as EventBridge delivers it."""
+    names = {"id": "EventId", "detail-type": "DetailType", "source": "Source", "account": "Account"}
+    moment = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"version": "0", "time": moment} | {
+        **{name: event.get(key, "") for name, key in names.items()},
+        "region": event.get("Region", ""),
+        "resources": event.get("Resources", []),
+        "detail": json.loads(event.get("Detail") or "{}"),
+    }
 
 
 def _reason(error: Exception) -> tuple[str, str]:

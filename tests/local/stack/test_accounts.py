@@ -164,6 +164,8 @@ def test_a_bus_takes_from_another_account_what_its_policy_names(account: Account
     [message] = account.messages(url)
     assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_PERMISSIONS"
     assert "no resource-based policy" in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    buried = json.loads(message["Body"])
+    assert (buried["source"], buried["detail-type"], buried["detail"]) == ("unwanted", "Test", {"a": 1})
     account.put_event("wanted", {"b": 1})
     [message] = other.messages(inbox)
     event = json.loads(message["Body"])
