@@ -23,8 +23,11 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> None:
-    """An event of ours or the registry's that names a package. Nothing waits for an answer."""
+    """An event of ours or the registry's that names a package; nothing waits for an answer. Raises
+    RecordMissing, for Lambda to try again, where the ledger has yet to hear of it."""
     model, version = package_of(event)
+    if not_yet := behind(model, event):
+        raise RecordMissing(not_yet)
     for each in touched(model, version):
         try:
             key = card.renew(LEDGER, BUCKET, PREFIX, model, each)
@@ -32,6 +35,19 @@ def handler(event: dict[str, Any], context: Any) -> None:
             logger.info("no card to renew", model=model, version=each, reason=str(missing))
         else:
             logger.info("card renewed", model=model, version=each, key=key)
+
+
+def behind(model: str, event: dict[str, Any]) -> str:
+    """What the ledger has yet to hear of; empty where it has. An account that trains for another one hears of
+    a deployment by the very same event."""
+    deployment = (event.get("detail") or {}).get("deployment")
+    if not deployment:
+        return ""
+    status = (LEDGER.get(model, f"DEPLOYMENT#{deployment}") or {}).get("status")
+    is_over = event.get("detail-type") != "ModelDeployed"
+    if status is None or (is_over and status not in ("RolledBack", "Refused")):
+        return f"the ledger has {deployment} as {status}, before {event.get('detail-type')}"
+    return ""
 
 
 def touched(model: str, version: int) -> list[int]:

@@ -89,6 +89,13 @@ def test_a_version_that_was_approved_in_one_account_serves_in_the_other(pair: Pa
     assert deployed["account"] == SERVING
 
 
+def test_either_account_shows_the_card_of_a_version(pair: Pair) -> None:
+    for site in (pair.training, pair.serving):
+        page = site.owner.get(f"/models/swift/versions/{pair.version}/card")
+        assert f"swift version {pair.version} passed its gate" in page
+        assert "approved by arn:aws:iam::000000000000:user/" in page
+
+
 def test_what_the_other_account_does_is_refused_with_its_number(pair: Pair) -> None:
     for site, path, body, other in (
         (pair.training, "predictions", {"instances": folders.new_flights(1)}, SERVING),

@@ -153,6 +153,23 @@ def test_a_faulty_version_that_a_person_approved_came_back_and_cost_only_what_it
     assert found["reason"] in package["ApprovalDescription"]
 
 
+def test_each_version_has_a_card_that_says_how_it_ended(run: Run) -> None:
+    sagemaker, s3 = (run.loop.stack.client(name) for name in ("sagemaker", "s3"))
+    ended = {1: ("Approved", "was in service"), 2: ("Approved", "in service"), 3: ("Draft", "rolled back")}
+    for version, (status, said) in ended.items():
+        package = sagemaker.describe_model_package(ModelPackageName=run.package(version))
+        assert package["ModelCard"]["ModelCardStatus"] == status
+        bucket, key = package["CustomerMetadataProperties"]["card"].removeprefix("s3://").split("/", 1)
+        page = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+        assert f">{said}</span><h1>flights version {version} passed its gate</h1>" in page
+        assert "approved by arn:aws:iam::000000000000:user/evergreen-owner" in page
+        for report in ("Bias", "Explainability"):
+            bucket, key = (
+                package["ModelMetrics"][report]["Report"]["S3Uri"].removeprefix("s3://").split("/", 1)
+            )
+            assert json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())["version"] == "1.0"
+
+
 def test_the_endpoint_serves_the_second(run: Run) -> None:
     endpoint = run.loop.stack.client("sagemaker").describe_endpoint(EndpointName="evergreen-flights")
     assert endpoint["EndpointStatus"] == "InService"

@@ -6,7 +6,7 @@ import app
 import pytest
 from card import renew_card
 from evergreen import artifacts, aws, card, model_card, spec
-from evergreen.errors import AwsNotFound, EventInvalid, SpecInvalid
+from evergreen.errors import AwsNotFound, EventInvalid, RecordMissing, SpecInvalid
 from evergreen.ledger import put
 from train import write_card
 
@@ -48,10 +48,9 @@ def stored() -> str:
     return artifacts.read("bucket", f"{FOLDER}/card/card.html").decode()
 
 
-def renew(detail: dict) -> None:
-    renew_card.handler(
-        {"source": "evergreen.deploy", "detail-type": "ModelDeployed", "detail": detail}, world.CONTEXT
-    )
+def renew(detail: dict, kind: str = "ModelDeployed") -> None:
+    event = {"source": "evergreen.deploy", "detail-type": kind, "detail": detail}
+    renew_card.handler(event, world.CONTEXT)
 
 
 def deployed(ledger, status: str, **more) -> None:
@@ -228,6 +227,32 @@ def test_what_comes_into_service_replaces_another_on_its_page_too(ledger, regist
     stands(ledger, "Replaced")
     renew({"packageArn": f"{GROUP}/2"})
     assert ">was in service</span>" in stored()
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "said"),
+    [
+        ("ModelDeployed", None, "Promoted", "came into service"),
+        ("DeploymentRolledBack", "Promoted", "RolledBack", "rolled back"),
+        ("DeploymentRefused", None, "Refused", "refused"),
+    ],
+)
+def test_an_account_that_trains_waits_until_it_has_heard(ledger, registered, kind, before, after, said):
+    """What happened in the account that serves comes to the ledger by the same event."""
+    detail = {"packageArn": f"{GROUP}/1", "deployment": "evergreen-flights-v1-aaaaaa"}
+    if before:
+        heard(ledger, before)
+    with pytest.raises(RecordMissing, match=f"before {kind}"):
+        renew(detail, kind)
+    heard(ledger, after)
+    renew(detail, kind)
+    assert said in stored() and "deployed in the account that serves" in stored()
+
+
+def heard(ledger, status: str) -> None:
+    """As RecordPromotion and RecordRejection leave a deployment."""
+    record = {"deployment": "evergreen-flights-v1-aaaaaa", "version": 1, "status": status}
+    ledger.commit(put("flights", "DEPLOYMENT#evergreen-flights-v1-aaaaaa", record))
 
 
 def test_a_package_of_others_is_none_of_ours():

@@ -105,7 +105,7 @@ def page(ledger: Ledger, prefix: str, package: Json) -> str:
     evidence = artifacts.read(*artifacts.split(f"{folder}evaluation/card.html")).decode()
     endpoint = names.endpoint(prefix, known["model"])
     found = ledger.query(known["model"], f"DEPLOYMENT#{endpoint}-v{package['version']}-")
-    deployments = sorted(found, key=lambda record: record["approved_at"])
+    deployments = sorted(found, key=lambda record: record.get("approved_at") or "")
     described = admission.describe(package["package_arn"])
     return render(evidence, known, Standing(package, deployments, described))
 
@@ -162,17 +162,24 @@ def _decisions(standing: Standing | None) -> str:
     if not standing:
         return ""
     rows = [
-        (_moment(each["approved_at"]), f"approved by {escape(each['approved_by'])}", escape(_outcome(each)))
+        (_moment(each.get("approved_at")), _approved(each), escape(_outcome(each)))
         for each in standing.deployments
     ]
     ended = any(each["status"] in ("RolledBack", "Refused") for each in standing.deployments)
-    if standing.decision and not ended and (not rows or standing.decision == "rejected"):
+    known = any(each.get("approved_by") for each in standing.deployments)
+    if standing.decision and not ended and (not known or standing.decision == "rejected"):
         who = f"{standing.decision} by {escape(admission.approved_by(standing.registry))}"
         reason = escape(standing.registry.get("ApprovalDescription") or "")
         rows.append((_moment(admission.changed(standing.registry)), who, reason))
     if not rows:
         rows = [(_moment(standing.package["registered_at"]), "registered", "nobody has decided yet")]
     return _section("Who decided", _table(("when", "decision", "outcome"), rows))
+
+
+def _approved(deployment: Json) -> str:
+    """Who approved it is known where it was deployed, which may be another account."""
+    by = deployment.get("approved_by")
+    return f"approved by {escape(by)}" if by else "deployed in the account that serves"
 
 
 def _outcome(deployment: Json) -> str:
