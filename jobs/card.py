@@ -11,7 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jobs.card_panels import attribution, bias, confusion, curves, metrics, notes, serving, slices
+from jobs.card_curves import curves
+from jobs.card_panels import attribution, bias, confusion, metrics, notes, serving, slices
 from jobs.monitor.wording import day, grouped, plural
 
 STYLES = (Path(__file__).parent / "monitor" / "report.css", Path(__file__).with_suffix(".css"))
