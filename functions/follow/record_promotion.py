@@ -69,16 +69,15 @@ def crowned(
         name: value for name, value in before.items() if name not in ("pk", "sk", "previous")
     }
     champion |= {
-        "endpoint": detail["endpoint"],
+        "endpoint": detail.get("endpoint"),  # none where the model scores batches
         "deployment": detail["deployment"],
         "promoted_at": at,
         "previous": previous,
     }
-    unchanged, values = (ABSENT, {})
-    if before:
-        unchanged, values = "#deployment = :before", {"before": before["deployment"]}
+    unchanged = "#deployment = :before" if before else ABSENT
+    seen = {"before": before["deployment"]} if before else {}
     writes = [
-        put(model, "CHAMPION", champion, unchanged, **values),
+        put(model, "CHAMPION", champion, unchanged, **seen),
         put(model, names.package(package["version"]), package | {"status": "InService"}),
     ]
     if before and before["version"] != package["version"]:

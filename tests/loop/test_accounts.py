@@ -21,6 +21,7 @@ CANARY = {
     "serve: {instance: ml.m5.large}": "serve: {instance: ml.m5.large, count: 2}",
     "strategy: all_at_once": "strategy: canary\n  percent: 50",
 }
+STAGED = CANARY | {"bake: 2m\n": "bake: 2m\n  staging: {}\n"}
 
 
 @dataclass
@@ -50,7 +51,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         training, serving = Site(running, root / "models"), second(running, SERVING, outputs, root)
         with training.watch, serving.watch:
             training.upload("swift", "2013.parquet", folders.parquet(folders.sample()))
-            digest = training.publish("swift", CANARY)
+            digest = training.publish("swift", STAGED)
             version = training.pending("swift")
             training.approve("swift", version)
             serving.wait("swift in service", lambda: serving.view("swift")["champion"])
@@ -87,6 +88,11 @@ def test_a_version_that_was_approved_in_one_account_serves_in_the_other(pair: Pa
     assert (ended["account"], ended["version"]) == (stack.ACCOUNT, pair.version)
     [deployed] = pair.training.history("swift", "ModelDeployed")
     assert deployed["account"] == SERVING
+
+
+def test_staging_asks_what_was_judged_in_the_other_account(pair: Pair) -> None:
+    [tested] = pair.serving.history("swift", "SmokeTested")
+    assert tested["passed"], tested["reason"]
 
 
 def test_either_account_shows_the_card_of_a_version(pair: Pair) -> None:
