@@ -5,9 +5,10 @@ same baseline of 5,000 rows first. Equal false alarms: each one's parameter is t
 that alarms on at most 1 % of the quiet streams of 5,000 rows; our threshold is the exact quantile. Ours reads
 blocks of 5 rows here, as rows are independent.
 
-To be read with two things in mind. Our bets (detector.BETS and LOW) were chosen on other draws of these very
-changes, so that Page-Hinkley with a delta chosen in hindsight is the fair row for it. And the threshold that
-we state and use comes from a bound: it alarms less and later, as the row "as stated" shows.
+To be read with two things in mind. Our bets (detector.BETS, LOWS and WEIGHTS) were chosen on other
+draws of these very changes, so that Page-Hinkley with a delta chosen in hindsight is the fair row for it. And
+the threshold that we state and use comes from a bound: it alarms less and later, as the row "as stated"
+shows.
 """
 
 from __future__ import annotations

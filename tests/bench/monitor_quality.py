@@ -1,6 +1,6 @@
 """Quality of a million predictions with intervals, beside scikit-learn's values alone; and the detector's
-false alarms on real days: the losses of a model of flights, on days drawn at random from two months that it
-has not seen, so that no day is worse than another but by chance."""
+false alarms on real days: the losses of a model of flights and of one of police stops, on days drawn at
+random from months that it has not seen, so that no day is worse than another but by chance."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from jobs.monitor import detector, losses, quality
 from jobs.monitor.quality import Scores
 from jobs.spec import BINARY
 from local import flights
+from tests.bench import real
 from tests.bench.monitor_capture import FLIGHTS
 
 ROWS, REPEATS, DRAWS, WEEKS = 1_000_000, 3, 200, 26
@@ -25,13 +26,17 @@ TOLERANCE = 0.1  # of the baseline's loss: the default
 
 def run() -> None:
     _speed()
-    days = _days()
+    for name, days in (("flights", _flights()), ("stops", _stops())):
+        false_alarms(name, days)
+
+
+def false_alarms(name: str, days: list[np.ndarray]) -> None:
     for count in (14, 28, 56):
         share, years = _alarms(days, count, worse=1.0)
         _, found = _alarms(days, count, worse=1.5)
         print(
-            f"real days, baseline of {count}: {share:.2%} of the weeks in alarm (at most 2 %), {years:.1%} "
-            f"of the half-years with one; half as bad again is found in {found:.0%} of them"
+            f"{name}, real days, baseline of {count}: {share:.2%} of the weeks in alarm (at most 2 %), "
+            f"{years:.1%} of the half-years with one; half as bad again is found in {found:.0%} of them"
         )
 
 
@@ -62,7 +67,7 @@ def _speed() -> None:
     )
 
 
-def _days() -> list[np.ndarray]:
+def _flights() -> list[np.ndarray]:
     """Squared errors of each day's flights in March and April, of a model of January and February."""
     sys.path.insert(0, str(FLIGHTS))
     from features import FEATURES, encode
@@ -78,7 +83,30 @@ def _days() -> list[np.ndarray]:
     label = np.array(table["late"].to_pylist()).astype(int)
     day = np.array([moment.toordinal() for moment in table["scheduled_departure"].to_pylist()])
     day -= day.min()
-    is_seen = day < 59
+    return _losses(rows, label, day, day < 59)
+
+
+def _stops() -> list[np.ndarray]:
+    """Squared errors of each day's stops from July to December, of a model of the first half of the year: was
+    the person searched?"""
+    table, schema = real.load("stops")
+    table = table.filter(table["personSearch"].is_valid())
+    names = [
+        name for name in schema.fields if name not in ("personSearch", "vehicleSearch", "citationIssued")
+    ]
+    columns = []
+    for name in names:
+        column = table[name].combine_chunks()
+        coded = column.dictionary_encode().indices if schema.fields[name].type == "string" else column
+        columns.append(np.array(coded.cast("float64").fill_null(np.nan)))
+    label = np.array(table["personSearch"].to_pylist()) == "YES"
+    day = np.array([moment.toordinal() for moment in table["time"].to_pylist()])
+    day -= day.min()
+    return _losses(np.column_stack(columns), label.astype(int), day, day < 181)
+
+
+def _losses(rows: np.ndarray, label: np.ndarray, day: np.ndarray, is_seen: np.ndarray) -> list[np.ndarray]:
+    """Of each day that the model has not seen."""
     model = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=15, random_state=0)
     probability = model.fit(rows[is_seen], label[is_seen]).predict_proba(rows)[:, 1]
     loss = losses.of_rows(Scores(BINARY, label, (probability > 0.3).astype(int), probability), "brier")
