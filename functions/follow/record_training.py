@@ -40,7 +40,7 @@ def record(event: dict[str, Any]) -> tuple[str, str]:
     )
     writes = [
         put(model, f"RUN#{run}", ended),
-        trainings.record(model, cause, "Admitted", spec["train"], frozenset(asked.get("treats", ()))),
+        trainings.record(model, cause, "Admitted", spec, frozenset(asked.get("treats", ()))),
         trainings.next_in_line(model, sequence),
     ]
     if package:

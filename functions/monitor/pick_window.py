@@ -221,6 +221,7 @@ def ready(
         "code": champion["code"],
         "output": f"s3://{BUCKET}/{folder}",
         "instance": spec["processing"]["instance"],
+        "volumeGb": spec["processing"]["volume_gb"],
     }
 
 

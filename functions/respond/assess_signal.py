@@ -87,7 +87,7 @@ def attempt(reading: Reading, execution: str) -> dict[str, Any] | None:
     item = {"execution": execution, "decision": decision, "at": reading.cause.at}
     writes = [put(model, f"DECISION#{reading.id}", item, records.ABSENT), *reading.writes]
     if answer.action == "retrain":
-        asked = trainings.record(model, reading.cause, "Asked", spec["train"], answer.treats)
+        asked = trainings.record(model, reading.cause, "Asked", spec, answer.treats)
         writes += [trainings.next_in_line(model, sequence), asked]
     if answer.tells:
         writes.append(telling(reading, answer, response))

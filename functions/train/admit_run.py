@@ -61,9 +61,9 @@ def attempt(
     refusal = decisions.may_train(cause.kind, spec, at, before, run)
     treats = next((training.treats for training in before if training.run == run), frozenset())
     if refusal:
-        dropped = trainings.record(model, cause, "Dropped", spec["train"], treats)
+        dropped = trainings.record(model, cause, "Dropped", spec, treats)
         return drop(model, run, cause, execution, refusal, dropped)
-    admitted = trainings.record(model, cause, "Admitted", spec["train"], treats)
+    admitted = trainings.record(model, cause, "Admitted", spec, treats)
     return start(plan_of(model, run, cause, published), cause, execution, sequence, admitted)
 
 
@@ -141,7 +141,7 @@ def drop(
 def plan_of(model: str, run: str, cause: events.Cause, published: dict[str, Any]) -> dict[str, Any]:
     """What the states of the run need; URIs of folders end in a slash."""
     spec, digest = published["spec"], published["digest"]
-    train = spec["train"]
+    train, processing = spec["train"], spec["processing"]
     champion = LEDGER.get(model, "CHAMPION")
     return {
         "admitted": True,
@@ -159,7 +159,12 @@ def plan_of(model: str, run: str, cause: events.Cause, published: dict[str, Any]
             "timeout": int(train["timeout"]),
             "hyperparameters": hyperparameters(train),
             "inferenceEntry": spec["serve"]["entry"],
-            "instances": serving.instances(spec["serve"], spec["processing"]["instance"]),
+            "instances": serving.instances(spec["serve"], processing["instance"]),
+        },
+        "processing": {
+            "instance": processing["instance"],
+            "volumeGb": processing["volume_gb"],
+            "timeout": int(processing["timeout"]),
         },
         "tuning": tuning_of(run, spec),
         "champion": champion and champion_of(champion),

@@ -191,8 +191,8 @@ def train(model: Model, life: Life, week: int, at: datetime, treats: frozenset[s
     life.needless += not harm
     life.futile += bool(harm) and not can_help
     life.answered |= set(harm)
-    price, passes = SPEC["train"], can_help and luck > 0.05
-    cost = budget.spent(budget.reserve(price), budget.hourly(price), 1800 + 3600 * luck)
+    passes = can_help and luck > 0.05
+    cost = budget.spent(budget.reserve(SPEC), budget.hourly(SPEC), 1800 + 3600 * luck)
     if passes:
         life.version += 1
         for trouble in now:

@@ -31,6 +31,7 @@ PLAN = {
     "output": OUTPUT,
     "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
     "instance": "ml.m5.large",
+    "volumeGb": 50,
     "artifact": "s3://bucket/runs/flights-0d4c770000/model/evergreen-flights-0d4c770000-train/output/model.tar.gz",
     "state": None,
     "shards": f"{OUTPUT}shards/5d1c0a9b7e/",

@@ -57,6 +57,18 @@ def test_prepare_reads_the_pinned_files() -> None:
     assert job["ProcessingInputs"][-1]["S3Input"]["S3DataType"] == "ManifestFile"
 
 
+def test_only_the_training_is_done_on_the_instances_that_train() -> None:
+    """Not each type that trains also processes, and a job that counts rows needs no GPU."""
+    for state in ("PrepareData", "EvaluateModel"):
+        job = PENDING.result.only(state)
+        cluster = {"InstanceCount": 1, "InstanceType": "ml.c5.xlarge", "VolumeSizeInGB": 50}
+        assert job["ProcessingResources"]["ClusterConfig"] == cluster
+        assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200}
+    job = PENDING.result.only("TrainModel")
+    assert job["ResourceConfig"] == {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 30}
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+
+
 def test_champion_and_challenger_score_the_same_rows() -> None:
     given = inputs(PENDING.result.only("EvaluateModel"))
     assert given["holdout"] == f"{train_paths.RUNS}/holdout/"
@@ -298,13 +310,14 @@ def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
     job = VIOLATIONS.result.only("AnalyzeWindow")
     window = monitor_paths.WINDOW
     assert job["Environment"] == {"WINDOW_START": window["start"], "WINDOW_END": window["end"]}
-    assert set(inputs(job)) == {"capture", "baseline", "code", "labels", "model"}
+    assert set(inputs(job)) == {"capture", "baseline", "code", "labels", "model", "pipeline"}
     without = scenario(monitor_paths, "no labels yet").result.only("AnalyzeWindow")
     assert set(inputs(without)) == {"capture", "baseline", "code", "model"}
     large = scenario(monitor_paths, "a large window is counted by several instances").result
-    assert large.only("ProfileShards")["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 4
+    cluster = {"InstanceCount": 4, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 50}
+    assert large.only("ProfileShards")["ProcessingResources"]["ClusterConfig"] == cluster
     merged = inputs(large.only("AnalyzeWindow"))
-    assert set(merged) == {"shards", "baseline", "code", "labels", "model", "state"}
+    assert set(merged) == {"shards", "baseline", "code", "labels", "model", "pipeline", "state"}
     (output,) = large.only("ProfileShards")["ProcessingOutputConfig"]["Outputs"]
     assert merged["shards"] == output["S3Output"]["S3Uri"]
     small = scenario(monitor_paths, "a small window needs no instance").result

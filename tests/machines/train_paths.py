@@ -40,6 +40,7 @@ PLAN = {
         "inferenceEntry": "inference.py",
         "instances": {"hosting": ["ml.m5.large"], "transforming": ["ml.m5.large", "ml.m5.xlarge"]},
     },
+    "processing": {"instance": "ml.c5.xlarge", "volumeGb": 50, "timeout": 7200},
     "tuning": None,
     "champion": CHAMPION,
 }

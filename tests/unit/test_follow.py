@@ -61,7 +61,7 @@ def test_a_run_of_the_other_account_is_as_one_of_ours(ledger):
 def test_a_run_that_this_account_asked_for_keeps_what_it_is_to_cure(ledger):
     spec = world.onboard(ledger)
     cause = Cause(**CAUSE)
-    ledger.commit(trainings.record("flights", cause, "Asked", spec["train"], frozenset({"drift:distance"})))
+    ledger.commit(trainings.record("flights", cause, "Asked", spec, frozenset({"drift:distance"})))
     train(ended(outcome="rejected", package=None, version=None))
     at = datetime(2013, 6, 9, tzinfo=UTC)
     (training,) = trainings.read(ledger, "flights", at, spec["retrain"]["cool_down"])

@@ -62,7 +62,7 @@ def trained(ledger, at, id="earlier", kind="schedule", treats=(), outcome=None, 
     why = Cause(kind, id, at, "test")
     run = names.run("flights", why.key)
     started = "2026-11-20T00:00:00Z"
-    writes = [trainings.record("flights", why, "Admitted", MODEL["train"], frozenset(treats))]
+    writes = [trainings.record("flights", why, "Admitted", MODEL, frozenset(treats))]
     ended = {"status": "Ended", "outcome": outcome, "ended_at": "2026-11-20T00:30:00Z"}
     record = {"status": "Running", "started_at": started} | (ended if outcome else {})
     if package:

@@ -260,8 +260,8 @@ def test_rates(seconds, text):
     [
         (
             "per_day: 2,",
-            "per_day: 2, budget: 0.5,",
-            "retrain.budget: 0.5 USD a month is too little: one train",
+            "per_day: 2, budget: 0.3,",
+            "retrain.budget: 0.3 USD a month is too little: one training may cost 0.34 USD within its time",
         ),
         ("per_day: 2,", "per_day: 2, budget: lots,", "retrain.budget: 'lots' is not a number"),
         ("per_day: 2,", "per_day: 2, give_up_after: 0,", "retrain.give_up_after: 0 is not between 1 and 100"),
@@ -271,10 +271,25 @@ def test_rates(seconds, text):
             "train: {entry: train.py, instance: ml.x9.large",
             "train.instance: ml.x9.large has no price: add it to prices.yaml, or set retrain.budget: none",
         ),
+        (
+            "train: {entry",
+            "processing: {instance: ml.x9.large}\ntrain: {entry",
+            "processing.instance: ml.x9.large has no price: add it to prices.yaml",
+        ),
     ],
 )
 def test_a_budget_can_be_kept_and_pays_for_one_training(old, new, mistake):
     assert mistake in mistakes(changed(old, new))[0]
+
+
+def test_a_run_fits_into_the_time_of_its_machine():
+    """25 h in statemachines/train.asl.yaml, an hour of which is for instances to start."""
+    trains = changed("instance: ml.m5.large, hyper", "instance: ml.m5.large, timeout: 22h, hyper")
+    longest = trains.replace("per_day: 2,", "per_day: 2, budget: none,")
+    assert spec.parse(longest)["train"]["timeout"] == 22 * 3600
+    said = mistakes(f"processing: {{timeout: 2h}}\n{longest}")
+    asked = "22h to train and twice 2h to prepare and to evaluate"
+    assert said == [f"  line 1: processing.timeout: {asked} may be longer than a run may take (1d)"]
 
 
 def test_without_a_budget_no_price_is_needed():

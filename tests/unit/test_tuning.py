@@ -50,6 +50,11 @@ def tuned(train=TUNE):
     return spec.parse(described(train))["train"]
 
 
+def costs(train, instance="ml.m5.large", timeout=3600):
+    """What a budget reads of a specification."""
+    return {"train": train, "processing": {"instance": instance, "timeout": timeout}}
+
+
 def limits():
     """The shape of the request, whose bounds AWS checks."""
     model = botocore.session.get_session().get_service_model("sagemaker")
@@ -125,27 +130,43 @@ def test_each_price_is_of_a_type_that_can_be_trained_on():
 
 
 def test_a_search_is_reserved_for_and_counted_with_all_its_instances():
-    train = tuned()
-    alone = tuned(TUNE.split("  tune:")[0])
-    preparation = budget.PREPARE_AND_EVALUATE * 0.115 / 3600
-    assert budget.reserve(train) - preparation == pytest.approx(12 * (budget.reserve(alone) - preparation))
-    assert budget.hourly(train) == pytest.approx(3 * budget.hourly(alone))
+    search, alone = costs(tuned()), costs(tuned(TUNE.split("  tune:")[0]))
+    around = 2 * 0.115
+    assert budget.reserve(search) - around == pytest.approx(12 * (budget.reserve(alone) - around))
+    assert budget.hourly(search) == pytest.approx(3 * budget.hourly(alone))
+
+
+def test_what_is_around_a_training_costs_what_its_own_instances_cost():
+    train = tuned(TUNE.split("  tune:")[0]) | {"instance": "ml.p4d.24xlarge"}
+    dear = costs(train, timeout=7200)
+    assert budget.reserve(dear) == pytest.approx(25.252 + 2 * 2 * 0.115)
+    assert budget.hourly(dear) == pytest.approx(25.252)
+    assert budget.hourly(costs(tuned(TUNE.split("  tune:")[0]), instance="ml.g5.xlarge")) == 1.408
+    assert budget.hourly(costs(train, instance="ml.x9.large")) is None
 
 
 seconds = st.integers(1, 3600)
+types = st.sampled_from(["ml.m5.large", "ml.c5.xlarge", "ml.g5.xlarge"])
 
 
-@given(trainings=st.lists(seconds, min_size=1, max_size=12), at_once=st.integers(1, 5), others=seconds)
-def test_what_is_counted_is_never_under_the_bill_nor_over_what_was_reserved(trainings, at_once, others):
+@given(
+    trainings=st.lists(seconds, min_size=1, max_size=12),
+    at_once=st.integers(1, 5),
+    others=st.tuples(seconds, seconds),
+    on=st.tuples(types, types),
+)
+def test_what_is_counted_is_never_under_the_bill_nor_over_what_was_reserved(trainings, at_once, others, on):
     """One after the other on the instance that is free first, as a tuning job starts its training jobs."""
     train = tuned()
+    train |= {"instance": on[0]}
     train["tune"] |= {"jobs": len(trainings), "parallel": at_once}
+    run, prices = costs(train, instance=on[1]), budget.prices()
     free = [0] * at_once
     for took in trainings:
         free[free.index(min(free))] += took
-    bill = (sum(trainings) + 2 * others) * 0.115 / 3600
-    counted = budget.spent(budget.reserve(train), budget.hourly(train), max(free) + 2 * others)
-    assert bill - 1e-9 <= counted <= budget.reserve(train)
+    bill = (sum(trainings) * prices[on[0]] + sum(others) * prices[on[1]]) / 3600
+    counted = budget.spent(budget.reserve(run), budget.hourly(run), max(free) + sum(others))
+    assert bill - 1e-9 <= counted <= budget.reserve(run)
 
 
 def test_the_plan_names_the_search_after_its_run(ledger):
@@ -236,5 +257,5 @@ def test_what_lies_between_the_keys_is_told_too(found):
 def test_a_month_pays_for_one_search():
     large = described(TUNE.replace("jobs: 12", "jobs: 60"))
     assert spec.parse(large)["retrain"]["budget"] == 100
-    with pytest.raises(SpecInvalid, match=r"budget: 5 USD a month is too little: .* may cost 7\.36"):
+    with pytest.raises(SpecInvalid, match=r"budget: 5 USD a month is too little: .* may cost 7\.13"):
         spec.parse(large.replace("per_day: 2", "per_day: 2, budget: 5"))

@@ -15,8 +15,8 @@ import yaml
 
 from . import tuning
 
-# Seconds: the StoppingConditions of the jobs that prepare and evaluate, one instance each (train.asl.yaml).
-PREPARE_AND_EVALUATE = 2 * 7200
+# A run prepares and evaluates with one processing instance each (train.asl.yaml).
+PROCESSING_JOBS = 2
 
 
 @cache
@@ -25,19 +25,33 @@ def prices() -> dict[str, float]:
     return yaml.safe_load((Path(__file__).parent / "prices.yaml").read_text())
 
 
-def hourly(train: dict[str, Any]) -> float | None:
-    """USD an hour of all instances that the `train` section runs at once; None where prices.yaml does not
-    know their type."""
-    price = prices().get(train["instance"])
-    return None if price is None else price * train["count"] * tuning.parallel(train.get("tune"))
+def unpriced(spec: dict[str, Any]) -> dict[str, str]:
+    """The instance types of a run that prices.yaml does not know, by the key that names them."""
+    types = {
+        "train.instance": spec["train"]["instance"],
+        "processing.instance": spec["processing"]["instance"],
+    }
+    return {key: name for key, name in types.items() if name not in prices()}
 
 
-def reserve(train: dict[str, Any]) -> float:
-    """The most that a training can cost: each of its jobs up to its time limit, all those of a search. USD; 0
-    where there is no price."""
-    price = prices().get(train["instance"], 0.0)
+def hourly(spec: dict[str, Any]) -> float | None:
+    """USD an hour of all instances that a run has at once, those that train or the one that processes. None
+    where prices.yaml does not know one of their types."""
+    if unpriced(spec):
+        return None
+    train = spec["train"]
+    training = prices()[train["instance"]] * train["count"] * tuning.parallel(train.get("tune"))
+    return max(training, prices()[spec["processing"]["instance"]])
+
+
+def reserve(spec: dict[str, Any]) -> float:
+    """The most that a training can cost: each of its jobs up to its time limit at the price of its own
+    instances, all those of a search. USD; what has no price counts as nothing."""
+    train, processing = spec["train"], spec["processing"]
     seconds = train["timeout"] * train["count"] * tuning.jobs(train.get("tune"))
-    return price * (seconds + PREPARE_AND_EVALUATE) / 3600
+    training = prices().get(train["instance"], 0.0) * seconds
+    around = prices().get(processing["instance"], 0.0) * processing["timeout"] * PROCESSING_JOBS
+    return (training + around) / 3600
 
 
 def spent(reserved: float, hourly_price: float | None, seconds: float) -> float:

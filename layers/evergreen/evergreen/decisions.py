@@ -261,7 +261,7 @@ def _too_dear(spec: dict[str, Any], at: datetime, trainings: Iterable[Training])
     limit = spec["retrain"]["budget"]
     if limit is None:
         return ""
-    spent, more = _spent(at, trainings), budget.reserve(spec["train"])
+    spent, more = _spent(at, trainings), budget.reserve(spec)
     # To the tenth of a cent: sums of floats must not refuse the last training that fits.
     if round(spent + more, 3) <= limit:
         return ""

@@ -21,6 +21,8 @@ from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mappin
 MINUTE, HOUR, DAY = 60, 3600, 86400
 CAUSES = ("violation", "data")
 SOURCES = ("base", "captured")
+# Seconds: the train machine ends after 25 h, an hour of which is for instances to start.
+LONGEST = 24 * HOUR
 
 _name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and dashes"))
 _column = scalar(units.text(r"\S.*", "a column's name"))
@@ -61,7 +63,7 @@ _processing = mapping(
     {
         "instance": Key(_instance, "ml.m5.large"),
         "volume_gb": Key(_volume, 30),
-        "timeout": Key(scalar(units.duration(MINUTE, 24 * HOUR)), HOUR),
+        "timeout": Key(scalar(units.duration(MINUTE, 12 * HOUR)), HOUR),
     }
 )
 _retrain = mapping(
@@ -181,8 +183,11 @@ def _contradictions(
         yield from serving.contradictions(spec["serve"], spec["ship"], given)
     if (spec["train"] or {}).get("tune"):
         yield from tuning.contradictions(spec["train"], spec["task"])
-    if spec["retrain"]:
-        yield from _retrain_contradictions(spec["retrain"], spec["train"] or {})
+    jobs = [(spec["train"] or {}).get(key) for key in ("instance", "count", "timeout")]
+    if spec["processing"] and all([*jobs, spec["processing"]["instance"], spec["processing"]["timeout"]]):
+        yield from _run_contradictions(spec)
+    if (spec["retrain"] or {}).get("data") == []:
+        yield "retrain.data", f"names no source: some of {', '.join(SOURCES)}"
     yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
 
 
@@ -212,15 +217,17 @@ def _metric_contradictions(task: str, monitor: dict[str, Any]):
         yield "monitor.quality.metric", f"{name!r} is not a metric of {task}: one of {known}"
 
 
-def _retrain_contradictions(retrain: dict[str, Any], train: dict[str, Any]):
-    """A budget that can be kept, and that pays for one training."""
-    if retrain["data"] == []:
-        yield "retrain.data", f"names no source: some of {', '.join(SOURCES)}"
-    if not retrain["budget"] or not all(train.get(name) for name in ("instance", "count", "timeout")):
+def _run_contradictions(spec: dict[str, Any]):
+    """A run that fits into its machine's time, and a budget that can be kept and pays for it."""
+    trains, once = tuning.longest(spec["train"]), spec["processing"]["timeout"]
+    if trains <= tuning.LONGEST and trains + budget.PROCESSING_JOBS * once > LONGEST:
+        jobs = f"{units.spoken(trains)} to train and twice {units.spoken(once)} to prepare and to evaluate"
+        yield "processing.timeout", f"{jobs} may be longer than a run may take ({units.spoken(LONGEST)})"
+    limit = (spec["retrain"] or {}).get("budget")
+    if not limit:
         return
-    if budget.hourly(train) is None:
-        fix = "add it to prices.yaml, or set retrain.budget: none"
-        yield "train.instance", f"{train['instance']} has no price: {fix}"
-    elif budget.reserve(train) > retrain["budget"]:
-        most = f"one training may cost {budget.reserve(train):.2f} USD within its timeout"
-        yield "retrain.budget", f"{retrain['budget']:g} USD a month is too little: {most}"
+    for path, instance in budget.unpriced(spec).items():
+        yield path, f"{instance} has no price: add it to prices.yaml, or set retrain.budget: none"
+    if not budget.unpriced(spec) and (most := budget.reserve(spec)) > limit:
+        reason = f"one training may cost {most:.2f} USD within its time limits"
+        yield "retrain.budget", f"{limit:g} USD a month is too little: {reason}"

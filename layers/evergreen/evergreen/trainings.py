@@ -25,7 +25,7 @@ def key(cause: Cause, run: str) -> str:
 
 
 def record(
-    model: str, cause: Cause, status: str, train: dict[str, Any], treats: frozenset[str] = frozenset()
+    model: str, cause: Cause, status: str, spec: dict[str, Any], treats: frozenset[str] = frozenset()
 ) -> Write:
     """A training as it is asked for, admitted or dropped."""
     run = names.run(model, cause.key)
@@ -35,8 +35,8 @@ def record(
         "at": cause.at,
         "status": status,
         "treats": sorted(treats)[:50],
-        "reserved": budget.reserve(train),
-        "hourly": budget.hourly(train),
+        "reserved": budget.reserve(spec),
+        "hourly": budget.hourly(spec),
         "asked_at": times.iso(times.now()),
     }
     if status == "Dropped":  # what was admitted by another delivery stays so

@@ -104,6 +104,11 @@ def parallel(tune: dict[str, Any] | None) -> int:
     return min(tune["parallel"] or 1, jobs(tune)) if tune else 1
 
 
+def longest(train: dict[str, Any]) -> float:
+    """Seconds that its training jobs may take, as many at once as `parallel` says."""
+    return -(-jobs(train.get("tune")) // parallel(train.get("tune"))) * train["timeout"]
+
+
 def metric(tune: dict[str, Any], primary: str, task: str) -> dict[str, str]:
     """{name, regex, goal} of what is tuned: a metric of the task, the gate's own unless another is named, or
     what model.yaml describes."""
@@ -165,7 +170,7 @@ def contradictions(train: dict[str, Any], task: str | None) -> Iterator[tuple[st
         fix = "describe what the script prints: {name, regex, goal}"
         yield "train.tune.metric", f"{tune['metric']!r} is not {known}: take one, or {fix}"
     if all(ranges.values()) and tune["strategy"]:
-        yield from _count_contradictions(tune, train["timeout"])
+        yield from _count_contradictions(train)
 
 
 def _range_contradictions(path: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -191,7 +196,8 @@ def _range_contradictions(path: str, found: dict[str, Any]) -> Iterator[tuple[st
         yield f"{path}.scale", "reverse_log needs numbers from 0 to less than 1"
 
 
-def _count_contradictions(tune: dict[str, Any], timeout: float | None) -> Iterator[tuple[str, str]]:
+def _count_contradictions(train: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    tune, timeout = train["tune"], train["timeout"]
     kinds = {name: found["type"] for name, found in tune["ranges"].items()}
     if tune["strategy"] == "grid":
         for name, kind in kinds.items():
@@ -213,7 +219,6 @@ def _count_contradictions(tune: dict[str, Any], timeout: float | None) -> Iterat
         return
     if tune["parallel"] > jobs(tune):
         yield "train.tune.parallel", f"{tune['parallel']} at once are more than all {jobs(tune)}"
-    turns = -(-jobs(tune) // tune["parallel"])
-    if timeout and turns * timeout > LONGEST:
+    if timeout and longest(train) > LONGEST:
         last = f"{jobs(tune)} trainings of up to {units.spoken(timeout)}, {tune['parallel']} at a time"
         yield "train.tune.jobs", f"{last}, may take longer than a run may ({units.spoken(LONGEST)})"
