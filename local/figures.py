@@ -11,7 +11,7 @@ from local.charts import Axis
 from local.wording import grouped, interval, number, short_day, span, when, why
 
 LOWER_IS_BETTER = {"log_loss", "brier", "rmse", "mae", "mse"}
-MACHINES = ("onboard", "train", "deploy", "monitor", "respond")
+MACHINES = ("onboard", "train", "deploy", "batch", "monitor", "respond")
 OUTCOMES = {"ModelDeployed": "promoted", "DeploymentRolledBack": "rolled back"}
 
 

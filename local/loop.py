@@ -43,6 +43,7 @@ MACHINES = {
     "onboard": "OnboardMachine",
     "train": "TrainMachine",
     "deploy": "DeployMachine",
+    "batch": "BatchMachine",
     "monitor": "MonitorMachine",
     "respond": "RespondMachine",
 }

@@ -73,9 +73,9 @@ def schedules(
 ) -> list[dict[str, str]]:
     """The schedules of a model published at `at`, of the machines that this account has. One that model.yaml
     does not ask for is switched off, not left out: an earlier digest may have asked for it."""
-    elsewhere = {"train": partner.TRAINING, "monitor": partner.SERVING}
+    elsewhere = {"train": partner.TRAINING, "batch": partner.SERVING, "monitor": partner.SERVING}
     asked, anchors = scheduling.expressions(spec), scheduling.anchors(spec, at, current)
-    details = {"train": "TrainingScheduled", "monitor": "MonitoringScheduled"}
+    details = {"train": "TrainingScheduled", "batch": "BatchScheduled", "monitor": "MonitoringScheduled"}
     return [
         {
             "name": f"{model}-{kind}",
@@ -85,6 +85,6 @@ def schedules(
             "detailType": details[kind],
             "start": scheduling.start(asked[kind] or NEVER, anchors[kind], at),
         }
-        for kind in scheduling.KINDS
+        for kind in scheduling.kinds(spec, current)
         if not elsewhere[kind]
     ]

@@ -16,6 +16,14 @@ SCHEDULES = [
         "detailType": "TrainingScheduled",
     },
     {
+        "name": "flights-batch",
+        "expression": "cron(0 4 * * ? *)",
+        "state": "ENABLED",
+        "machine": "batch",
+        "start": "",
+        "detailType": "BatchScheduled",
+    },
+    {
         "name": "flights-monitor",
         "expression": "rate(7 days)",
         "state": "ENABLED",

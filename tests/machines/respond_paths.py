@@ -8,6 +8,7 @@ from tests.machines.scenario import Scenario, event
 ROLLED_BACK = event("respond-deployment-rolled-back")["detail"]
 CAUSE = event("respond-training-requested")["detail"]["cause"]
 ROLLBACK = {
+    "way": "instance",
     "endpoint": "evergreen-flights",
     "config": "evergreen-flights-v1-0d4c77",
     "deployment": "evergreen-flights-v2-9b3c1e",
@@ -107,6 +108,12 @@ SCENARIOS = [
         "cloudwatch-alarm-state-change",
         f"{_RETURNED} > RecordReturn > IsScaled > {_TOLD}",
         mocks={"AssessSignal": decided("rollback", rollback=ROLLBACK)},
+    ),
+    path(
+        "a model without an endpoint has nothing to update",
+        "cloudwatch-alarm-state-change",
+        f"ChooseReader > AssessSignal > ChooseAction > RecordReturn > IsScaled > {_TOLD}",
+        mocks={"AssessSignal": decided("rollback", rollback={**ROLLBACK, "way": "batch", "endpoint": None})},
     ),
     path(
         "the previous champion does not come back",

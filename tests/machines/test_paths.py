@@ -4,6 +4,7 @@ import pytest
 
 from tests.lint_asl import load_all, states, targets
 from tests.machines import (
+    batch_paths,
     deploy_paths,
     follow_paths,
     monitor_paths,
@@ -22,6 +23,7 @@ SCENARIOS: list[Scenario] = [
         train_paths,
         deploy_paths,
         staging_paths,
+        batch_paths,
         monitor_paths,
         respond_paths,
         follow_paths,
@@ -32,7 +34,7 @@ ODD = Throw("ProgramError", "something that nobody thought of")
 # After these, a failure takes nothing back and hides nothing: the execution goes on to its red end.
 ON_THE_WAY_TO_FAIL = {
     "DeleteFailedEndpoint", "DeleteAlarms", "AnnounceRollback", "AnnounceRefusal", "RecordRefusal",
-    "CloseRun", "RecordFailure", "FindFailedTraining",
+    "CloseRun", "RecordFailure", "RecordBatchFailure", "FindFailedTraining", "FindOutputs",
 }  # fmt: skip
 # The Task after it makes a call of the same kind, which fails in its turn where more than the usual is wrong.
 SHOWN_BY_THE_NEXT = {("onboard", "CreateSchedule")}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.machines import deploy_paths, monitor_paths, onboard_paths, respond_paths, train_paths
+from tests.machines import batch_paths, deploy_paths, monitor_paths, onboard_paths, respond_paths, train_paths
 from tests.machines.engine import Result
 from tests.machines.scenario import Scenario, event
 
@@ -22,6 +22,7 @@ CANARY = scenario(deploy_paths, "a canary that holds")
 SERVERLESS = scenario(deploy_paths, "a serverless version that holds")
 SCALED = scenario(deploy_paths, "the first version, with autoscaling")
 ROLLED_BACK = scenario(deploy_paths, "an alarm rolls the canary back")
+SCORED = scenario(batch_paths, "a file is scored")
 VIOLATIONS = scenario(monitor_paths, "a window with violations")
 RETRAIN = scenario(respond_paths, "a violation asks for a training")
 RETURN = scenario(respond_paths, "an alarm on probation returns to the previous champion")
@@ -303,6 +304,30 @@ def test_a_shadow_that_is_dropped_leaves_the_champion_alone_with_the_reason_told
     assert "80.00% failed" in DROPPED.result.cause
 
 
+# batch
+
+
+def test_a_batch_scores_its_pinned_files_and_each_answer_comes_with_its_row() -> None:
+    copy, job = SCORED.result.only("CopyInput"), SCORED.result.only("ScoreBatch")
+    assert copy["Key"] == f"{batch_paths.PLAN['pinned']}{batch_paths.ONE['name']}"
+    assert copy["CopySource"].endswith(f"?versionId={batch_paths.VERSION}")
+    source = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert source == f"s3://{batch_paths.BUCKET}/{batch_paths.PLAN['pinned']}"
+    assert job["DataProcessing"]["JoinSource"] == "Input"
+    assert job["ModelName"] == batch_paths.PLAN["deployment"]
+    large = scenario(batch_paths, "a large output is captured in several calls").result
+    first, second = large.arguments["CaptureRows"]
+    assert (first["progress"], second["progress"]) == (None, batch_paths.HALF)
+    assert first["seconds"] == second["seconds"], "the calls of one batch agree on its time"
+
+
+def test_what_one_bad_file_left_is_told_for_each_file() -> None:
+    result = scenario(batch_paths, "one file of two cannot be scored").result
+    assert result.only("RecordBatch")["inputs"] == [batch_paths.OTHER]
+    assert result.only("AnnounceBatch")["Entries"][0]["Detail"]["inputs"] == ["late.jsonl"]
+    assert result.only("RecordBatchFailure")["scored"] == [batch_paths.OTHER]
+
+
 # monitor and respond
 
 
@@ -386,6 +411,7 @@ def test_a_group_is_shared_with_the_account_that_serves_and_no_more_than_it_need
         ("deploy-model-deployed", CANARY, "AnnounceDeployment"),
         ("deploy-deployment-rolled-back", ROLLED_BACK, "AnnounceRollback"),
         ("respond-deployment-rolled-back", RETURN, "AnnounceRollback"),
+        ("batch-completed", SCORED, "AnnounceBatch"),
         ("monitor-violation-found", VIOLATIONS, "AnnounceViolations"),
     ],
     ids=str,
@@ -399,7 +425,11 @@ def test_sample_is_what_its_machine_sends(sample: str, sender: Scenario, state: 
 
 @pytest.mark.parametrize(
     ("sample", "machine"),
-    [("schedule-training-scheduled", "Train"), ("schedule-monitoring-scheduled", "Monitor")],
+    [
+        ("schedule-training-scheduled", "Train"),
+        ("schedule-batch-scheduled", "Batch"),
+        ("schedule-monitoring-scheduled", "Monitor"),
+    ],
 )
 def test_sample_is_what_the_scheduler_starts_its_machine_with(sample: str, machine: str) -> None:
     created = scenario(onboard_paths, "a new model").result.arguments["CreateSchedule"]

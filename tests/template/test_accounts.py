@@ -32,6 +32,7 @@ PART = {
     "onboard": {"trains", "serves"},
     "train": {"trains"},
     "deploy": {"serves"},
+    "batch": {"serves"},
     "monitor": {"serves"},
     "respond": {"serves"},
     "follow": {"trains", "serves"},
@@ -132,6 +133,7 @@ def test_what_one_forwards_the_other_takes_and_nothing_else(
     assert admitted(receiver) - events <= {
         # Its sender and name are those of what may come; where it comes from and what of, the rules ask.
         "s3-object-created.dataset",
+        "s3-object-created.batch",
     }
     assert events <= admitted(receiver)
 

@@ -22,6 +22,7 @@ SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:"
 NAMED_BY = {
     "ProcessingJobName": SAGEMAKER + "processing-job/{}",
     "TrainingJobName": SAGEMAKER + "training-job/{}",
+    "TransformJobName": SAGEMAKER + "transform-job/{}",
     "HyperParameterTuningJobName": SAGEMAKER + "hyper-parameter-tuning-job/{}",
     "ModelPackageGroupName": SAGEMAKER + "model-package-group/{}",
     "ModelPackageArn": "{}",
@@ -38,6 +39,11 @@ def acts_on(action: str, given: Mapping[str, Any], state: str) -> Iterator[tuple
     service, operation = action.split(":")
     if service == "lambda":
         yield "lambda:InvokeFunction", stack.arn(f"{state}Function")
+    elif operation == "CopyObject":
+        yield "s3:GetObjectVersion", f"arn:aws:s3:::{given['CopySource'].partition('?')[0]}"
+        yield "s3:PutObject", f"arn:aws:s3:::{given['Bucket']}/{given['Key']}"
+    elif operation == "CreateTransformJob":  # its model needs no permission
+        yield action, NAMED_BY["TransformJobName"].format(given["TransformJobName"])
     elif service == "s3":
         yield action, f"arn:aws:s3:::{stack.BUCKET}/{given['Key']}"
     elif service == "sns":

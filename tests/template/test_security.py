@@ -20,6 +20,7 @@ IAM_ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
 COMPANIONS = {
     "CreateProcessingJob": {"DescribeProcessingJob", "StopProcessingJob", "AddTags", "ListTags"},
     "CreateTrainingJob": {"DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"},
+    "CreateTransformJob": {"DescribeTransformJob", "StopTransformJob", "AddTags", "ListTags"},
     "CreateHyperParameterTuningJob": {
         "DescribeHyperParameterTuningJob",
         "StopHyperParameterTuningJob",
@@ -27,6 +28,8 @@ COMPANIONS = {
         "ListTags",
     },
 }
+# CopyObject has no action of its own; of a version, where the copy takes no tags along.
+COPIES = {"s3:GetObjectVersion", "s3:PutObject"}
 RULE_ACTIONS = {"events:PutTargets", "events:PutRule", "events:DescribeRule"}
 # Application Auto Scaling asks its caller for what it will do itself (its guide's identity-based policies).
 SCALING_ACTIONS = {
@@ -136,7 +139,7 @@ def called(resource: str) -> str:
 def _needs(state: dict[str, Any]) -> set[str]:
     action = called(state["Resource"])
     prefix, operation = action.split(":")
-    needed = {action}
+    needed = COPIES if action == "s3:CopyObject" else {action}
     if state["Resource"].endswith(".sync"):
         needed |= {f"{prefix}:{companion}" for companion in COMPANIONS[operation]} | RULE_ACTIONS
     if prefix == "application-autoscaling":

@@ -15,6 +15,8 @@ NOBODY: list[str] = []
 STARTS = {
     "s3-object-created.model": ["OnboardStateMachine"],
     "s3-object-created.dataset": ["TrainStateMachine"],
+    "s3-object-created.batch": ["BatchStateMachine"],
+    "program-batch-requested": ["BatchStateMachine"],
     "onboard-training-requested": ["TrainStateMachine"],
     "respond-training-requested": ["TrainStateMachine"],
     "api-training-requested": ["TrainStateMachine"],
@@ -33,11 +35,12 @@ STARTS = {
     "train-training-ended": NOBODY,
     "train-model-registered": ["RenewCardFunction"],
     "deploy-model-deployed": ["RenewCardFunction"],
+    "batch-completed": NOBODY,
     "deploy-deployment-rolled-back": ["RenewCardFunction"],
     "respond-deployment-rolled-back": ["RenewCardFunction"],
 }
 # EventBridge Scheduler starts these machines itself, without a bus; `test_samples` holds their samples.
-SCHEDULED = {"schedule-training-scheduled", "schedule-monitoring-scheduled"}
+SCHEDULED = {"schedule-training-scheduled", "schedule-batch-scheduled", "schedule-monitoring-scheduled"}
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -75,6 +78,7 @@ ALARM = "cloudwatch-alarm-state-change"
 JOB = "sagemaker-processing-job-state-change"
 EXECUTION = "states-step-functions-execution-status-change"
 MODEL, DATASET = "s3-object-created.model", "s3-object-created.dataset"
+INPUT = "s3-object-created.batch"
 VIOLATION = "monitor-violation-found"
 ROLLBACK = "api-rollback-requested"
 APPROVAL = "deploy-approval-requested"
@@ -111,6 +115,9 @@ APPROVAL = "deploy-approval-requested"
         (DATASET, "detail.object.key", "labels/flights/2013/06/01/00/a.jsonl"),
         (DATASET, "detail.object.key", "runs/flights-8c1f0a52d7/train/train.parquet"),
         (DATASET, "detail.bucket.name", "another-bucket"),
+        (INPUT, "detail.object.key", "batch/flights/output/2013-06-08/night.jsonl.out"),
+        (INPUT, "detail.object.key", "pinned/flights/flights-4ac81d90e3/2013-06-08/night.jsonl"),
+        (INPUT, "detail.bucket.name", "another-bucket"),
         (VIOLATION, "source", "evergreen.train"),
         (VIOLATION, "detail-type", "ViolationsFound"),
         (APPROVAL, "source", "nightly.features"),
@@ -128,7 +135,7 @@ def test_a_rejection_ships_nothing_and_is_written_on_the_card() -> None:
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
-@pytest.mark.parametrize("machine", ["onboard", "train", "deploy", "monitor", "respond", "follow"])
+@pytest.mark.parametrize("machine", ["onboard", "train", "deploy", "batch", "monitor", "respond", "follow"])
 def test_every_failed_execution_of_ours_is_told(machine: str, status: str) -> None:
     event = changed(EXECUTION, "detail.status", status)
     event["detail"]["stateMachineArn"] = (

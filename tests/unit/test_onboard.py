@@ -166,6 +166,23 @@ def test_another_object_is_no_publication(bucket):
         check(uploaded("models/flights/train.py"))
 
 
+def test_batches_have_a_schedule_where_they_are_asked_for_or_were(bucket):
+    nightly = world.served("batch: {instance: ml.m5.large, on: 'cron(0 6 * * ? *)'}")
+    plan = check(publish(bucket, nightly))
+    _, batch, _ = plan["schedules"]
+    assert (batch["name"], batch["expression"], batch["machine"], batch["detailType"], batch["state"]) == (
+        "flights-batch",
+        "cron(0 6 * * ? *)",
+        "batch",
+        "BatchScheduled",
+        "ENABLED",
+    )
+    record(plan)
+    later = publish(bucket, world.served(world.BATCH), "aaaaaaaaaaaa", at="2013-03-02T00:00:00Z")
+    _, batch, _ = check(later)["schedules"]
+    assert batch["state"] == "DISABLED"
+
+
 def test_a_model_in_service_is_not_served_in_another_way(bucket, ledger):
     world.onboard(ledger)
     world.champion(ledger)

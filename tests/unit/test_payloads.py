@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from batch import admit_batch, capture_rows, record_batch_failure
 from deploy import (
     admit_deployment,
     admit_production,
@@ -21,6 +22,7 @@ from train import admit_run, judge_challenger, pin_data
 from tests.unit import test_staging, test_tuning, world
 from tests.unit.conftest import intercept
 from tests.unit.exam import evaluation
+from tests.unit.test_batch import came, joined, output
 from tests.unit.test_deploy import approved
 from tests.unit.test_monitor import DRIFT, captured, recorded, scheduled
 from tests.unit.test_onboard import publish
@@ -118,6 +120,18 @@ def test_deploy_by_staging(ledger, sagemaker, bucket, monkeypatch):
     assert_holds(again, {("stopped",), *staged})
     ready = run(admit_production, "deploy", plan=plan, smoke=smoke, approval=None)
     assert_holds(ready, {(path[0],) for path in references("deploy", "plan")} - {("stopped",)})
+
+
+def test_batch(ledger, bucket):
+    world.onboard(ledger, world.served(world.BATCH))
+    world.champion(ledger, endpoint=None)
+    plan = run(admit_batch, "batch", event=came(bucket))
+    assert_holds(plan, references("batch", "plan"))
+    output(bucket, [joined(0)])
+    asked = {"inputs": plan["inputs"], "progress": None, "seconds": 1.5}
+    assert_holds(run(capture_rows, "batch", plan=plan, **asked), references("batch", "progress"))
+    failed = run(record_batch_failure, "batch", plan=plan, scored=[], error={"Error": "a", "Cause": "b"})
+    assert "reason" in failed
 
 
 def test_monitor(ledger, bucket):

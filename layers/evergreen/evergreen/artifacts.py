@@ -4,7 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+
 from . import aws
+from .errors import AwsRejected, AwsUnavailable
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -22,6 +25,22 @@ def read(bucket: str, key: str, version: str | None = None) -> bytes:
 def read_json(uri: str) -> Any:
     """A JSON object by its URI; raises AwsNotFound."""
     return json.loads(read(*split(uri)))
+
+
+def lines(bucket: str, key: str, offset: int = 0) -> Iterator[bytes]:
+    """An object's lines, each with its line break, from the byte `offset` on (the first of a line), as they
+    come: none of it is kept. Raises AwsNotFound, or AwsUnavailable where the connection breaks."""
+    extra = {"Range": f"bytes={offset}-"} if offset else {}
+    try:
+        body = aws.call("s3", "get_object", Bucket=bucket, Key=key, **extra)["Body"]
+    except AwsRejected as error:
+        if error.code == "InvalidRange":  # the last call had read it to the end
+            return
+        raise
+    try:
+        yield from body.iter_lines(1 << 20, keepends=True)
+    except BotoCoreError as error:
+        raise AwsUnavailable(f"s3:get_object: {error}", type(error).__name__) from error
 
 
 def write(bucket: str, key: str, content: bytes, content_type: str = "application/json") -> str:

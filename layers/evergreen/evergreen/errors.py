@@ -6,6 +6,7 @@ EvergreenError
 ├── SpecInvalid         model.yaml has mistakes: all of them, each with its line
 ├── DataMissing         a run has nothing to train on
 ├── RecordMissing       the ledger lacks a record that an earlier state wrote
+├── BatchInvalid        what a batch scored is not what was asked for
 ├── LockLost            another execution took the lock over meanwhile
 ├── TrainingBusy        new code has to wait for the run in progress: try again later
 ├── EndpointBusy        an update is under way: try again later
@@ -41,6 +42,10 @@ class DataMissing(EvergreenError):
 
 class RecordMissing(EvergreenError):
     """The ledger lacks a record that an earlier state wrote."""
+
+
+class BatchInvalid(EvergreenError):
+    """What a batch scored is not what was asked for."""
 
 
 class LockLost(EvergreenError):

@@ -10,14 +10,15 @@ from .names import MODEL
 
 Event = dict[str, Any]
 # Events of ours that bring their cause.
-OWN = {"TrainingRequested", "MonitoringRequested", "RollbackRequested", "ViolationFound"}
+OWN = {"TrainingRequested", "MonitoringRequested", "BatchRequested", "RollbackRequested", "ViolationFound"}
 OWN |= {"TrainingEnded", "ModelDeployed", "DeploymentRefused", "DeploymentRolledBack"}
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why something happens: `kind` code | schedule | data | violation | alarm | rollback | person | program,
-    `id` the same for each delivery of the same event, `at` the event's own time, `by` who or what."""
+    """Why something happens: `kind` code | schedule | data | input | violation | alarm | rollback | person |
+    program, `id` the same for each delivery of the same event, `at` the event's own time, `by` who or
+    what."""
 
     kind: str
     id: str
@@ -59,6 +60,12 @@ def published(event: Event) -> tuple[str, str, str, str | None]:
     return match[1], match[2], key, version
 
 
+def scored(event: Event) -> tuple[str, str | None]:
+    """(name, version id) of a file that came to be scored."""
+    key, version = _object(event)
+    return _input(key)[1], version
+
+
 def time_of(event: Event, stated: str | None = None) -> str:
     """The event's own time; `stated` is a time within it that says better when the thing happened."""
     text = stated or event.get("time") or ""
@@ -74,10 +81,20 @@ def _object_created(event: Event) -> tuple[str, Cause]:
         model, digest, _, version = published(event)
         # The version, because publishing an earlier digest again is new code again.
         return model, Cause("code", f"{digest}@{version}" if version else digest, at, "s3")
+    if key.startswith("batch/"):
+        return _input(key)[0], Cause("input", f"{key}@{version}" if version else key, at, "s3")
     match = re.match(r"datasets/([^/]+)/.", key)
     if not match or not MODEL.fullmatch(match[1]):
         raise EventInvalid(f"{key} is not datasets/<name>/<file>")
     return match[1], Cause("data", f"{key}@{version}" if version else key, at, "s3")
+
+
+def _input(key: str) -> tuple[str, str]:
+    """(model, name) of a file to score."""
+    match = re.fullmatch(r"batch/([^/]+)/input/(.+)", key)
+    if not match or not MODEL.fullmatch(match[1]):
+        raise EventInvalid(f"{key} is not batch/<name>/input/<file>")
+    return match[1], match[2]
 
 
 def _object(event: Event) -> tuple[str, str | None]:

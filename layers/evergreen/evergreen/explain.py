@@ -44,6 +44,7 @@ def _lambda(detail: dict[str, Any]) -> str:
         "DataMissing",
         "EventInvalid",
         "RecordMissing",
+        "BatchInvalid",
         "LockLost",
         "EndpointBusy",
         "SamplesMissing",

@@ -8,6 +8,7 @@
                     CLAIM#<what>#<id>       the execution that took a piece of work
                     RUN#<run>  PACKAGE#<version, 6 digits>  DEPLOYMENT#<name>  WINDOW#<start>_<end>
                     TRAINING#<at>#<run>, TRAININGS   what was asked for and admitted, and what it may cost
+                    BATCH#<batch>, INPUT#<file>      what was scored without an endpoint, and how that ended
                     DECISION#<signal>, RESPONSE      what was answered, and what a person was told
                     H#<at>#<kind>#<id>      history, written once, never changed
 

@@ -1,21 +1,34 @@
-"""When a model is trained and monitored by itself: the schedules that model.yaml asks for."""
+"""When a model is trained, monitored and asked for batches by itself: the schedules of model.yaml."""
 
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from . import times, units
+from . import serving, times, units
 
-KINDS = ("train", "monitor")
+KINDS = ("train", "batch", "monitor")
 
 
 def expressions(spec: Mapping[str, Any]) -> dict[str, str]:
     """EventBridge Scheduler's expression of each kind; empty for one that is not asked for."""
     return {
         "train": spec["retrain"]["schedule"] or "",
+        "batch": _batch(spec["serve"]["batch"]),
         "monitor": units.rate(spec["monitor"]["every"]),
     }
+
+
+def _batch(asked: Mapping[str, Any] | None) -> str:
+    return asked["on"] if asked and asked["on"] != serving.ON_INPUT else ""
+
+
+def kinds(spec: Mapping[str, Any], current: Mapping[str, Any] | None) -> list[str]:
+    """The kinds of schedules that a model has: one for batches where it asks for it, or did before."""
+    batches = [
+        expressions(each)["batch"] for each in (spec, json.loads(current["spec"]) if current else spec)
+    ]
+    return [kind for kind in KINDS if kind != "batch" or any(batches)]
 
 
 def anchors(spec: Mapping[str, Any], at: datetime, current: Mapping[str, Any] | None) -> dict[str, str]:
