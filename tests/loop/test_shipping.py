@@ -102,6 +102,20 @@ def test_a_shadow_that_fails_is_dropped_and_nobody_notices(shipped: Site, client
     assert site.package(NAME, version)["ModelApprovalStatus"] == "Rejected"
 
 
+def test_a_shadow_that_answers_otherwise_is_dropped(shipped: Site, client: Caller) -> None:
+    site = shipped
+    champion = site.champion(NAME)
+    agreeing = SHADOW | {"strategy: all_at_once": "strategy: shadow\n  disagreement: 30%"}
+    with Traffic(site, NAME, folders.new_flights(1), client) as traffic:
+        site.wait("traffic", lambda: traffic.answers)
+        _, execution = site.ship(NAME, agreeing, folders.ANSWERING_OTHERWISE)
+    error, cause = site.failure(execution)
+    assert (error, "100.0% got another label" in cause) == ("DeploymentRolledBack", True)
+    assert not traffic.refusals
+    assert site.champion(NAME) == champion
+    assert site.history(NAME, "ShadowJudged")[0]["answers"]["disagreement"] == 1
+
+
 def test_a_shadow_that_holds_is_promoted(shipped: Site, client: Caller) -> None:
     site = shipped
     with Traffic(site, NAME, folders.new_flights(1), client) as traffic:
@@ -113,5 +127,7 @@ def test_a_shadow_that_holds_is_promoted(shipped: Site, client: Caller) -> None:
     judged = site.history(NAME, "ShadowJudged")[0]
     assert judged["passed"]
     assert judged["shadow"]["requests"] > 0
+    assert judged["answers"]["rows"] > 0
+    assert (judged["answers"]["disagreement"], judged["answers"]["distance"]) == (0, 0), "the same model"
     keys = site.client("s3").list_objects_v2(Bucket=site.bucket, Prefix=f"capture/evergreen-{NAME}/shadow/")
     assert keys["KeyCount"] > 0, "what a shadow answers is captured"

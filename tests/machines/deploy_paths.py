@@ -69,6 +69,7 @@ SHADOWED = {
     "shadow": {
         "config": f"{DEPLOYMENT}-shadow",
         "seconds": 600,
+        "disagreement": 0.1,
         "champion": {"model": OLD, "config": OLD, "instance": "ml.m5.large", "count": 2},
     },
 }

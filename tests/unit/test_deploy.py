@@ -6,6 +6,7 @@ from botocore.validate import ParamValidator
 from deploy import admit_deployment, judge_shadow, promote_champion, record_rollback
 from evergreen import deployments, registry, shadows, shipping
 from evergreen.errors import EndpointBusy, EventInvalid, LockLost
+from evergreen.pairs import Agreement
 
 from tests.unit import world
 from tests.unit.world import GROUP, execution, kinds
@@ -280,11 +281,39 @@ CALM = shadows.Observed(1000, 0.0, 20_000)
     ],
 )
 def test_a_shadow_is_judged_by_the_limits_and_the_champion(production, shadow, passed, reason):
-    verdict = shadows.judge(production, shadow, LIMITS)
+    verdict = shadows.judge(production, shadow, LIMITS, Agreement(0, None, None), None)
     assert verdict[0] is passed
     assert reason in verdict[1]
 
 
+@pytest.mark.parametrize(
+    ("agreed", "limit", "passed", "reason"),
+    [
+        (
+            Agreement(400, 0.02, 0.0312),
+            None,
+            True,
+            "of 400 rows captured of both, 2.0% got another label, the",
+        ),
+        (Agreement(400, 0.02, 0.0312), 0.02, True, "answers are 0.0312 apart on average"),
+        (Agreement(400, 0.3, 0.25), 0.02, False, "30.0% got another label, the answers are 0.25 apart"),
+        (Agreement(400, None, 12.5), None, True, "of 400 rows captured of both, the answers are 12.5 apart"),
+        (Agreement(0, None, None), None, True, "no row was captured of both"),
+        (
+            Agreement(0, None, None),
+            0.5,
+            False,
+            "no row was captured of both, and ship.disagreement allows 50%",
+        ),
+    ],
+)
+def test_a_shadow_is_judged_by_what_it_answers_where_that_is_asked_for(agreed, limit, passed, reason):
+    verdict = shadows.judge(CALM, CALM, LIMITS, agreed, limit)
+    assert verdict[0] is passed
+    assert reason in verdict[1]
+
+
+@pytest.mark.usefixtures("bucket")
 def test_a_shadows_plan_and_its_verdict_are_in_the_ledger(ledger, sagemaker):
     world.onboard(ledger, world.MODEL_YAML.replace("strategy: canary, percent: 10", "strategy: shadow"))
     assert admit()["shadow"] is None  # the first version has nobody to follow
@@ -297,12 +326,14 @@ def test_a_shadows_plan_and_its_verdict_are_in_the_ledger(ledger, sagemaker):
     assert plan["shadow"] == {
         "config": f"{plan['deployment']}-shadow",
         "seconds": 600,
+        "disagreement": None,
         "champion": champion | {"instance": "ml.m5.large", "count": 2},
     }
     routing = plan["deploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["Type"] == "ALL_AT_ONCE"
     series = {"main_requests": [60.0, 40.0], "shadow_requests": [100.0], "shadow_errors": [5.0]}
-    event = {"plan": plan, "series": series, "execution": execution("two", "deploy")}
+    event = {"plan": plan, "series": series, "since": "2013-07-01T00:10:00Z"}
+    event |= {"execution": execution("two", "deploy")}
     verdicts = [judge_shadow.handler(event, world.CONTEXT) for _ in range(2)]
     assert verdicts[0] == verdicts[1]
     assert not verdicts[0]["passed"]

@@ -72,6 +72,7 @@ def test_train(ledger, bucket):
     assert_holds(judgement, references("train", "judgement"))
 
 
+@pytest.mark.usefixtures("bucket")
 def test_deploy(ledger, sagemaker):
     world.onboard(
         ledger,
@@ -87,7 +88,9 @@ def test_deploy(ledger, sagemaker):
     plan = run(admit_deployment, "deploy", event=approved(2))
     others = ("watch", "staging", "stopped", "answers")
     assert_holds(plan, {path for path in references("deploy", "plan") if path[0] not in others})
-    verdict = run(judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]})
+    verdict = run(
+        judge_shadow, "deploy", plan=plan, series={"shadow_requests": [1]}, since="2013-07-01T00:10:00Z"
+    )
     assert_holds(verdict, references("deploy", "verdict"))
     promoted = run(promote_champion, "deploy", plan=plan)
     assert_holds(promoted["previous"], references("deploy", "previous"))

@@ -135,6 +135,7 @@ def shadow(
     return {
         "config": f"{deployment}-shadow",
         "seconds": int(ship["bake"]),
+        "disagreement": ship["disagreement"],
         "champion": {
             "model": champion["deployment"],
             "config": champion["config"],

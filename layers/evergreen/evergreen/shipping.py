@@ -39,6 +39,7 @@ SECTION = mapping(
         "percent": Key(scalar(units.percent(1, 50)), 10),
         "bake": Key(scalar(units.duration(0, HOUR)), 10 * MINUTE),
         "alarms": Key(_alarms, _defaults(_alarms)),
+        "disagreement": Key(scalar(units.fraction(0, 1)), None),
         "probation": Key(scalar(units.duration(0, 30 * DAY)), DAY),
         "staging": Key(staging.SECTION, None),
     }
@@ -77,6 +78,11 @@ def contradictions(
         if task == "multiclass_classification":
             yield "ship.alarms.answers", "the answers of a multiclass model are no numbers with a mean"
     yield from staging.contradictions(ship["staging"], serve)
+    if ship["disagreement"] is not None:
+        if strategy not in ("shadow", None):
+            yield "ship.disagreement", "is for a shadow, where two versions answer each request"
+        if task == "regression":
+            yield "ship.disagreement", "is a share of labels, and a regression gives numbers"
     if strategy == "shadow" and ship["bake"] is not None and ship["bake"] < MINUTE:
         yield "ship.bake", "is too short for a shadow, which is watched by the minute: at least 1m"
     if strategy not in PARTIAL:
