@@ -159,7 +159,7 @@ def test_an_approval_is_told_before_the_ledger_has_heard_of_it(ledger, registere
     )
     renew({"ModelPackageArn": f"{GROUP}/1"})
     page = stored()
-    assert ">approved</span>" in page and "approved by ann" in page and "fine (by ann)" in page
+    assert ">approved</span>" in page and "<td>approved by ann</td><td>fine</td>" in page
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,19 @@ def test_what_became_of_a_version_is_told_with_who_approved_it(
     assert "2 Mar 2013 08:00" in page and "approved by arn:aws:iam::123456789012:user/ann" in page
     for words in said:
         assert words in page
+
+
+def test_the_reason_of_an_approval_is_told_beside_who_gave_it(ledger, registered, sagemaker):
+    deployed(ledger, "Promoted")
+    for signed, why in (
+        ("a <good> one (by ann)", "a &lt;good&gt; one"),
+        ("roc_auc is enough (by gate policy)", ""),
+    ):
+        sagemaker.update_model_package(
+            f"{GROUP}/1", ModelApprovalStatus="Approved", ApprovalDescription=signed
+        )
+        renew({"packageArn": f"{GROUP}/1"})
+        assert f"user/ann</td><td>{why}</td><td>came into service</td>" in stored()
 
 
 def test_who_let_a_version_out_of_staging_is_told(ledger, registered, bucket):

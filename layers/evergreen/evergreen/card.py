@@ -33,6 +33,8 @@ STATUSES = {
     "Dropped": ("overtaken", "quiet"),
     "RolledBack": ("rolled back", "bad"),
 }
+# As the train machine signs an approval (ApproveModel).
+POLICY = "gate policy"
 # Settings of SageMaker's training toolkit, not of the model.
 TOOLKIT = "sagemaker_"
 
@@ -60,6 +62,13 @@ class Standing:
         """What the registry says was decided; empty while nothing is."""
         decided = {"Approved": "approved", "Rejected": "rejected"}
         return decided.get(self.registry["ModelApprovalStatus"], "")
+
+    @property
+    def why(self) -> str:
+        """The reason of that decision; the gate's own is the verdict, which the page begins with."""
+        by = admission.approved_by(self.registry)
+        said = self.registry.get("ApprovalDescription") or ""
+        return "" if by == POLICY else said.removesuffix(f" (by {by})")
 
 
 def key(run: str, file: str = "card.html") -> str:
@@ -158,28 +167,30 @@ def _head(facts: Json, standing: Standing | None) -> str:
 
 
 def _decisions(standing: Standing | None) -> str:
-    """Who approved what and when, and what came of it."""
+    """Who approved what, when and why, and what came of it."""
     if not standing:
         return ""
     rows = [
-        (_moment(each.get("approved_at")), _approved(each), escape(_outcome(each)))
+        [_moment(each.get("approved_at")), _approved(each), "", _outcome(each)]
         for each in standing.deployments
     ]
     ended = any(each["status"] in ("RolledBack", "Refused") for each in standing.deployments)
     known = any(each.get("approved_by") for each in standing.deployments)
-    if standing.decision and not ended and (not known or standing.decision == "rejected"):
-        who = f"{standing.decision} by {escape(admission.approved_by(standing.registry))}"
-        reason = escape(standing.registry.get("ApprovalDescription") or "")
-        rows.append((_moment(admission.changed(standing.registry)), who, reason))
+    if known and standing.decision == "approved":
+        rows[-1][2] = standing.why  # the registry keeps the reason of the last approval
+    elif standing.decision and not ended:
+        who = f"{standing.decision} by {admission.approved_by(standing.registry)}"
+        rows.append([_moment(admission.changed(standing.registry)), who, standing.why, ""])
     if not rows:
-        rows = [(_moment(standing.package["registered_at"]), "registered", "nobody has decided yet")]
-    return _section("Who decided", _table(("when", "decision", "outcome"), rows))
+        rows = [[_moment(standing.package["registered_at"]), "registered", "", "nobody has decided yet"]]
+    cells = (map(escape, row) for row in rows)
+    return _section("Who decided", _table(("when", "decision", "why", "outcome"), map(list, cells)))
 
 
 def _approved(deployment: Json) -> str:
     """Who approved it is known where it was deployed, which may be another account."""
     by = deployment.get("approved_by")
-    return f"approved by {escape(by)}" if by else "deployed in the account that serves"
+    return f"approved by {by}" if by else "deployed in the account that serves"
 
 
 def _outcome(deployment: Json) -> str:
