@@ -47,12 +47,14 @@ def metric(record: dict, measured: list[dict], name: str) -> str:
 
 
 def moments(record: dict, x: Axis, start: datetime, bottom: int) -> str:
-    """A line at each champion's first day in service."""
+    """A line at each champion's first day in service, and at each version that came back."""
+    marks = [(champion["promoted_at"], f"v{champion['version']}", "") for champion in record["champions"]]
+    marks += [(back["at"], f"v{back['version']} came back", " back") for back in record["rollbacks"]]
     body = ""
-    for champion in record["champions"]:
-        at = min(x.at(max(when(champion["promoted_at"]), start).timestamp()), 100)
-        name = f"v{champion['version']}"
-        body += charts.line(at, 2, at, bottom, "moment") + charts.text(at + 0.7, 11, name, "mark", "start")
+    for day, name, css in marks:
+        at = min(x.at(max(when(day), start).timestamp()), 100)
+        body += charts.line(at, 2, at, bottom, f"moment{css}")
+        body += charts.text(at + 0.7, 11, name, f"mark{css}", "start")
     return body
 
 

@@ -105,7 +105,8 @@ def quality(record: dict) -> str:
     return section(
         "Quality, week by week",
         "Measured on each week's own rows once their labels were in. Dotted: what the champion showed "
-        "when it was trained. A green line marks the day on which a version took over.",
+        "when it was trained. A green line marks the day on which a version took over, a red one that of a "
+        "version that came back.",
         legend + charts,
     )
 

@@ -193,6 +193,7 @@ def test_a_version_that_came_back_is_told_with_what_it_cost(record):
     assert "2 of 3<small>0 of 17 in the fleet before</small>" in page
     assert "alarm &lt;errors&gt; was tripped" in page
     assert page.count('rect class="failed"') == 1
+    assert page.count(">v3 came back<") == 2  # in both charts of quality
     text = rollbacks.told(record)
     assert "v3       5 Aug 2013  owner  2 of 3" in text
     assert "800 requests 2 failed in its fleet and 0 anywhere else" in text
