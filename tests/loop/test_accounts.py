@@ -60,7 +60,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 def test_each_account_has_its_half_of_the_loop(pair: Pair) -> None:
     assert set(pair.training.machines) == {"onboard", "train", "follow"}
-    assert set(pair.serving.machines) == {"onboard", "deploy", "monitor", "respond", "follow"}
+    assert set(pair.serving.machines) == {"onboard", "deploy", "batch", "monitor", "respond", "follow"}
     for site in (pair.training, pair.serving):
         assert site.ended("onboard", because_of(pair.digest)).ended_in == "ModelOnboarded"
     schedules = {

@@ -8,7 +8,7 @@ from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 
 from tests.lint_asl import ACCOUNT, REGION, STACK, load_all
 from tests.template import stack
-from tests.template.test_triggers import STARTS, sample
+from tests.template.test_triggers import STARTS, changed, sample
 
 OTHER = "222222222222"
 BUCKET = "evergreen-bucket-of-the-other"
@@ -165,6 +165,18 @@ def test_each_crossing_event_starts_its_machine_there() -> None:
         "deploy-deployment-rolled-back": {"FollowStateMachine"},
         "respond-deployment-rolled-back": {"FollowStateMachine"},
     }
+
+
+def test_a_rejection_crosses_as_an_approval_does_and_deploys_nothing() -> None:
+    def forwarded(status: str) -> tuple[dict[str, Any], list[stack.Rule]]:
+        event = changed("sagemaker-model-package-state-change", "detail.ModelApprovalStatus", status)
+        return event, [r for r in stack.rules_of(**TRAINS) if r.matches(event) and OTHER_BUS in r.targets]
+
+    event, rules = forwarded("Rejected")
+    assert [rule.bus for rule in rules] == ["default"]
+    there = (rule for rule in stack.rules_of(**SERVES) if rule.matches(event | {"account": OTHER}))
+    assert [rule.targets for rule in there] == [("FollowStateMachine",)]
+    assert forwarded("PendingManualApproval")[1] == []
 
 
 def test_the_bucket_is_read_across_and_only_by_the_account_that_serves() -> None:

@@ -8,7 +8,7 @@ from evergreen import admission, names, partner, registry, trainings
 from evergreen.errors import AwsUnavailable, EndpointBusy, RecordMissing
 from evergreen.events import Cause
 from evergreen.ledger import put
-from follow import record_promotion, record_rejection, record_training
+from follow import record_decision, record_promotion, record_rejection, record_training
 
 from tests.lint_asl import ROOT
 from tests.unit import world
@@ -81,6 +81,36 @@ def test_a_run_told_twice_is_written_once(ledger):
 def test_a_run_waits_for_its_specification(ledger):
     with pytest.raises(RecordMissing):
         train(ended())
+
+
+def decided(status, at, **detail):
+    """The registry's event of version 2."""
+    named = {"ModelPackageGroupName": "evergreen-flights", "ModelPackageVersion": 2, "ModelPackageArn": ARN}
+    envelope = {"source": "aws.sagemaker", "detail-type": "SageMaker Model Package State Change", "time": at}
+    return envelope | {"account": "111111111111", "detail": named | {"ModelApprovalStatus": status} | detail}
+
+
+def test_a_version_that_was_rejected_there_is_waited_for_no_longer(ledger):
+    spec = world.onboard(ledger)
+    train(ended())
+    event = decided("Rejected", "2013-06-09T00:00:00Z", ApprovalDescription="too odd (by ann)")
+    for _ in range(2):
+        record_decision.handler({"event": event}, world.CONTEXT)
+    (row,) = kinds(ledger, "PackageRejected")
+    assert (row["by"], row["reason"], row["account"]) == ("ann", "too odd (by ann)", "111111111111")
+    at = datetime(2013, 6, 10, tzinfo=UTC)
+    (training,) = trainings.read(ledger, "flights", at, spec["retrain"]["cool_down"])
+    assert not training.waits
+
+
+def test_the_echo_of_a_rollback_changes_nothing(ledger):
+    registered(ledger, 2, status="RolledBack")
+    event = decided(
+        "Rejected", "2013-06-09T00:00:00Z", ApprovalDescription="rolled back: slow (by ann)"
+    )
+    record_decision.handler({"event": event}, world.CONTEXT)
+    assert ledger.need("flights", "PACKAGE#000002")["status"] == "RolledBack"
+    assert not kinds(ledger, "PackageRejected")
 
 
 def registered(ledger, version, **more):
