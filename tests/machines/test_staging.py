@@ -86,6 +86,15 @@ def test_an_endpoint_that_was_never_made_is_no_reason_of_its_own() -> None:
 
 def test_the_machine_outlasts_the_longest_question_and_the_longest_deployment() -> None:
     definition = machine("deploy").definition
-    assert definition["TimeoutSeconds"] >= staging.LONGEST + admission.LOCK_SECONDS
+    (busy,) = [
+        retry
+        for _, name, state in states(definition)
+        for retry in state.get("Retry", ())
+        if name == "AdmitProduction" and retry["ErrorEquals"] == ["EndpointBusy"]
+    ]
+    assert busy["JitterStrategy"] == "NONE"  # full jitter waits half as long
+    longest_wait = busy["IntervalSeconds"] * busy["MaxAttempts"]
+    assert longest_wait >= admission.LOCK_SECONDS
+    assert definition["TimeoutSeconds"] >= staging.LONGEST + longest_wait + admission.LOCK_SECONDS
     (waits,) = [state["TimeoutSeconds"] for _, name, state in states(definition) if name == "AskApproval"]
     assert waits == "{% $plan.staging.expires %}"

@@ -11,7 +11,8 @@ from .schema import Key, mapping, scalar
 MINUTE, DAY = 60, 86400
 # How long a person has, where the section does not say.
 EXPIRES = DAY
-# The deploy machine runs for at most eight days; a shift of traffic takes at most 13 hours of them.
+# The deploy machine runs for at most nine days, in which it may also wait 16 hours for another deployment and
+# shift traffic for 13.
 LONGEST = 7 * DAY
 
 SECTION = mapping(
