@@ -105,9 +105,7 @@ def test_a_version_that_was_rejected_there_is_waited_for_no_longer(ledger):
 
 def test_the_echo_of_a_rollback_changes_nothing(ledger):
     registered(ledger, 2, status="RolledBack")
-    event = decided(
-        "Rejected", "2013-06-09T00:00:00Z", ApprovalDescription="rolled back: slow (by ann)"
-    )
+    event = decided("Rejected", "2013-06-09T00:00:00Z", ApprovalDescription="rolled back: slow (by ann)")
     record_decision.handler({"event": event}, world.CONTEXT)
     assert ledger.need("flights", "PACKAGE#000002")["status"] == "RolledBack"
     assert not kinds(ledger, "PackageRejected")
