@@ -102,6 +102,9 @@ def _note_lines(node: yaml.Node, path: NodePath, lines: dict[NodePath, int]) -> 
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if (*path, key.value) in lines:  # YAML's loaders let the last one win in silence
+                twice = f"{key.value} is there twice"
+                raise yaml.MarkedYAMLError(problem=twice, problem_mark=key.start_mark)
             lines[(*path, key.value)] = key.start_mark.line + 1
             _note_lines(value, (*path, key.value), lines)
     elif isinstance(node, yaml.SequenceNode):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import lint_asl
 
@@ -96,6 +97,11 @@ def test_the_clean_machine_is_clean(tmp_path: Path) -> None:
 def test_a_seeded_mistake_is_found(right: str, wrong: str, found: str, tmp_path: Path) -> None:
     assert right in CLEAN
     assert any(found in finding.message for finding in findings(CLEAN.replace(right, wrong), tmp_path))
+
+
+def test_a_state_that_is_there_twice_is_found(tmp_path: Path) -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match="JobDone is there twice"):
+        findings(CLEAN + "  JobDone:\n    Type: Succeed\n", tmp_path)
 
 
 def test_a_finding_stands_on_its_line(tmp_path: Path) -> None:
