@@ -28,7 +28,7 @@ from jobs.monitor.profile import Profile
 from jobs.monitor.series import Evidence, Series, pooled
 
 RATE = 0.01  # false alarms per window
-FLOORS = {"distribution": 0.02, "missing": 0.01, "new": 0.005, "outliers": 0.01}  # shares of rows
+FLOORS = {"distribution": 0.02, "missing": 0.01, "new": 0.01, "outliers": 0.01}  # shares of rows
 LEAST_WAYS = 5  # ways to draw, times the rate: with fewer, the rarest draw is hardly rare enough
 FIGURES = {
     "distribution": ("distance", "standard"),

@@ -21,7 +21,7 @@ DRAWS = 2000
 CONTIGUOUS = 200  # windows of the baseline that say how alike neighbours are
 GAPS = 1.5  # neighbours span at most so many times their number
 LEAST_WINDOWS = 3  # of neighbours in the baseline
-PRIOR = 4.0  # independent windows that the belief "neighbours are not alike" is worth
+CAUTION = 0.4  # standard errors that neighbours are taken to be more alike than they seem
 MOST_ROWS = 10**9  # numpy's limit for draws without replacement
 FREEDOM = 11.0  # at most: weeks have heavier tails than Gauss's law, however many were seen
 SEED = 20130101
@@ -152,18 +152,19 @@ def _carry(
     baseline: Series, size: int, together: np.ndarray, scattered: np.ndarray, rate: float
 ) -> dict[str, float]:
     """By how much a window of neighbours varies more than one of scattered blocks: the root of the ratio of
-    mean squares. The excess is drawn towards 0, and then widened, the more so the fewer windows it is known
-    from: a deviation in units of one that was estimated follows Student's law, not Gauss's."""
+    mean squares. The excess is known from few windows. So it is widened, as a deviation in units of one that
+    was estimated follows Student's law, not Gauss's; and taken for larger than it seems by a part of its
+    standard error (a mean square of k values is known to a share of sqrt(2 / k))."""
     apart = draw(baseline, scattered)
     spread = apart.spread()
     near, far = draw(baseline, together).figures(spread), apart.figures(spread)
     windows = len(baseline.counts) / size
-    trust = windows / (windows + PRIOR) * _widened(rate, min(windows - 1, FREEDOM)) ** 2
+    wider, error = _widened(rate, min(windows - 1, FREEDOM)) ** 2, CAUTION * np.sqrt(2 / windows)
     carry = {}
     for name in near:
         chance = float(np.square(far[name]).mean())
-        excess = float(np.square(near[name]).mean()) / chance - 1 if chance > 0 else 0.0
-        carry[name] = float(np.sqrt(1 + trust * max(excess, 0.0)))
+        excess = max(float(np.square(near[name]).mean()) / chance - 1, 0.0) if chance > 0 else 0.0
+        carry[name] = float(np.sqrt(1 + wider * excess + error * (1 + excess)))
     return carry
 
 

@@ -68,7 +68,7 @@ POWER: dict[str, dict[str, tuple[str, Change]]] = {
         "distance +0.1 sd": ("distance", moved("distance", 0.1)),
         "5 % of temp missing": ("temp", some(0.05, "temp", None)),
         "5 % of carrier missing": ("carrier", some(0.05, "carrier", None)),
-        "1 % of dest new": ("dest", some(0.01, "dest", "ZZZ")),
+        "2 % of dest new": ("dest", some(0.02, "dest", "ZZZ")),
         "1 % of distance absurd": ("distance", some(0.01, "distance", 1e6)),
     },
     "stops": {
