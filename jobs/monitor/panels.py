@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from jobs.monitor import charts
+from jobs.monitor.bias_metrics import NAMES
 from jobs.monitor.charts import Axis
 from jobs.monitor.wording import day, interval, number, percent, short, unique, when, words
 
@@ -114,12 +115,13 @@ def bias(analysis: dict[str, Any]) -> str:
         for bad, _, _, group, name, figure in shown
     )
     more = len(rows) - LISTED_FACETS
-    said = f"The {LISTED_FACETS} that moved most; {more} more are in the table below." if more > 0 else ""
+    said = f"The {LISTED_FACETS} that moved most; {more} more are in the table below. " if more > 0 else ""
+    used = "; ".join(f"{name} {NAMES[name]}" for name in unique(row[4] for row in shown) if name in NAMES)
     head = "<span>group</span><span>metric</span><span></span><span>now</span>"
     return (
         f'<figure><div class="spans"><div class="span head">{head}</div>{body}</div>'
-        f"<figcaption>{said} The dot is this window with its 95 % interval, the ring the baseline; the line "
-        "in the middle is no difference between groups.</figcaption></figure>"
+        f"<figcaption>{said}The dot is this window with its 95 % interval, the ring the baseline; the line "
+        f"in the middle is no difference between groups. {escape(used)}.</figcaption></figure>"
     )
 
 

@@ -173,7 +173,7 @@ def _violations(spec: Spec, figures: dict[str, Any]) -> list[dict[str, Any]]:
         how = f", {shape}" if shape in ("sudden", "gradual", "recurring") else ""
         reasons.append(
             f"the daily {found['loss']} has been over the baseline's {found['baseline']:.3f} plus "
-            f"{found['tolerance']:.3f} since {found['since']}{how}: evidence {found['value']:.0f}, "
+            f"{found['tolerance']:.3f} since {found['since'][:10]}{how}: evidence {found['value']:.0f}, "
             f"{found['threshold']:.0f} is enough"
         )
     if not reasons:

@@ -169,7 +169,9 @@ def _tags(name: str, figure: dict[str, Any], analysis: dict[str, Any]) -> str:
 
 
 def _effect(figure: dict[str, Any]) -> str:
-    parts = [f"effect {number(figure.get('distance'))}, {number(figure.get('threshold'))} is allowed"]
+    usual = figure.get("threshold")
+    limit = "any change is usual" if usual is not None and usual >= 1 else f"up to {percent(usual)} is usual"
+    parts = [f"{percent(figure.get('distance'))} of the rows moved, {limit}"]
     if figure.get("weight") is not None:
         parts.append(f"{percent(figure['weight'])} of the model's attention")
     return "; ".join(parts)
@@ -179,10 +181,10 @@ def _quality_lead(analysis: dict[str, Any]) -> str:
     detector = analysis.get("detector") or {}
     parts = []
     if detector.get("value") is not None and detector.get("threshold") is not None:
-        evidence = f"{number(detector['value'])} of the {number(detector['threshold'])} at which it fires"
+        evidence = f"{number(detector['value'])}; from {number(detector['threshold'])} on it is a violation"
         parts.append(f"Evidence against the model so far: {evidence}.")
     if detector.get("fired_at"):
-        parts.append(f"It fired on {day(detector['fired_at'])}.")
+        parts.append(f"It has been since {day(detector['fired_at'])}.")
     trend = analysis.get("trend") or {}
     if trend.get("kind") and trend["kind"] != "none":
         since = f" since {day(trend['since'])}" if trend.get("since") else ""
