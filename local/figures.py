@@ -168,17 +168,19 @@ def heat_row(name: str, shown: list[dict]) -> str:
 
 
 def timeline(record: dict) -> str:
-    """Executions in real seconds, a lane per machine."""
+    """Executions in real seconds, a lane per machine that ran."""
     lane, gap = 16, 8
     total = max([execution["start"] + execution["seconds"] for execution in record["executions"]] or [1])
-    x, height = Axis(0, total), len(MACHINES) * (lane + gap) + 24
+    seen = {execution["machine"] for execution in record["executions"]}
+    lanes = [machine for machine in MACHINES if machine in seen]
+    x, height = Axis(0, total), len(lanes) * (lane + gap) + 24
     body = "".join(
         charts.line(x.at(second), 0, x.at(second), height - 20, "grid")
         + charts.text(x.at(second), height - 5, f"{second:g} s")
         for second in charts.ticks(0, total, 5)
     )
     for execution in record["executions"]:
-        top = MACHINES.index(execution["machine"]) * (lane + gap) + gap / 2
+        top = lanes.index(execution["machine"]) * (lane + gap) + gap / 2
         css = execution["machine"] if execution["status"] == "SUCCEEDED" else "failed"
         tip = (
             f"{execution['machine']} · {short_day(execution['at'])} · {execution['seconds']:.1f} s · "
@@ -186,5 +188,5 @@ def timeline(record: dict) -> str:
         )
         width = x.at(execution["seconds"])
         body += charts.bar(x.at(execution["start"]), top, max(width, 0.2), lane, f"{css} lane", tip)
-    marks = [(row * (lane + gap) + gap / 2 + lane / 2, machine) for row, machine in enumerate(MACHINES)]
+    marks = [(row * (lane + gap) + gap / 2 + lane / 2, machine) for row, machine in enumerate(lanes)]
     return charts.plot(height, None, marks, body, "executions over the seconds of the run")

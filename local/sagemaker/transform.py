@@ -106,14 +106,21 @@ def _with_environment(model: Record, record: Record) -> Record:
 
 
 def _score(s3: Any, scorer: "Scorer", instance: variants.Instance, files: list[Path], inputs: Path) -> None:
-    """One instance's part of the files; each has its output as soon as all of it is there."""
-    job = scorer.job
+    """One instance's part of the files; each has its output as soon as all of it is there. One that fails
+    fails the job, once the others are done."""
+    job, failures = scorer.job, []
     for file in files:
         name = f"{file.relative_to(inputs).as_posix()}.out"
         answer = job.folder / "output" / name
         answer.parent.mkdir(parents=True, exist_ok=True)
-        answer.write_bytes(scorer.answers(instance, file))
+        try:
+            answer.write_bytes(scorer.answers(instance, file))
+        except JobFailed as failure:
+            failures.append(failure)
+            continue
         upload_file(s3, answer, f"{job.record['TransformOutput']['S3OutputPath'].rstrip('/')}/{name}")
+    if failures:
+        raise failures[0]
 
 
 def _capture(s3: Any, record: Record, destination: str, names: list[str], hour: str) -> None:

@@ -132,6 +132,16 @@ def test_what_fails_on_the_containers_side_is_asked_again(service, s3, retries, 
 
 
 @pytest.mark.usefixtures("model")
+def test_a_file_that_fails_leaves_the_others_their_outputs(service, s3):
+    put(s3, "in/a.jsonl", "no JSON\n")
+    put(s3, "in/b.jsonl", ROWS)
+    answer = run(service, "TransformJob", lines(DataProcessing={"JoinSource": "Input"}))
+    assert answer["TransformJobStatus"] == "Failed"
+    made = s3.list_objects_v2(Bucket=BUCKET, Prefix="out/")["Contents"]
+    assert [item["Key"] for item in made] == ["out/b.jsonl.out"]
+
+
+@pytest.mark.usefixtures("model")
 def test_answers_of_another_number_cannot_be_joined(service, s3):
     put(s3, "in/a.jsonl", ROWS)
     fields = {"Environment": {"SHORT": "1"}, "DataProcessing": {"JoinSource": "Input"}}

@@ -8,7 +8,6 @@ import pytest
 
 from local.watch import Execution
 from tests.loop import folders
-from tests.loop.conftest import NOW
 from tests.loop.site import Json, Site, because_of, ships
 from tests.loop.test_shipping import states
 
@@ -27,7 +26,7 @@ BATCH = folders.APPROVED_BY_POLICY | {
     SHIP: "ship: {probation: 30d}\n",
 }
 BY_SCHEDULE = BATCH | {
-    "serve: {instance: ml.m5.large}": "serve: {batch: {instance: ml.m5.large, count: 2, on: rate(1 day)}}"
+    "serve: {instance: ml.m5.large}": "serve: {batch: {instance: ml.m5.large, count: 2, on: rate(5 minutes)}}"
 }
 
 
@@ -76,6 +75,7 @@ def test_a_file_that_comes_is_scored_once_and_monitored(nightly: Site) -> None:
     names = [each["EndpointName"] for each in site.client("sagemaker").list_endpoints()["Endpoints"]]
     assert f"evergreen-{NAME}" not in names
     rows = folders.new_flights(60)
+    now = site.stack.clock.now()
     execution = scored(site, put(site, "2013-03-01/night.jsonl", rows))
     assert execution.ended_in == "BatchCompleted", execution.reason
     answers = output(site, "2013-03-01/night.jsonl")
@@ -90,7 +90,7 @@ def test_a_file_that_comes_is_scored_once_and_monitored(nightly: Site) -> None:
     status, answer = site.stack.api("POST", f"/models/{NAME}/predictions", {"instances": rows[:1]})
     assert (status, f"batch/{NAME}/input/" in answer["message"]) == (409, True)
 
-    window = {"start": NOW.isoformat(), "end": (NOW + timedelta(hours=1)).isoformat()}
+    window = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
     site.send("test.program", "MonitoringRequested", {"model": NAME, "window": window})
     monitored = site.ended("monitor", lambda found: found.event["detail"]["model"] == NAME)
     assert monitored.ended_in in ("WindowClean", "ViolationsFound"), monitored.reason
@@ -128,14 +128,8 @@ def test_another_version_by_schedule_and_back_by_a_person(nightly: Site) -> None
     for name in ("a.jsonl", "b.jsonl"):
         assert scored(site, put(site, name, rows)).ended_in == "BatchDropped", "they wait for the schedule"
     put(site, "c.jsonl", [{"origin": 7}])
-    detail = {"model": NAME, "at": NOW.isoformat()}
-    event = {
-        "source": "evergreen.schedule",
-        "detail-type": "BatchScheduled",
-        "id": "1",
-        "time": NOW.isoformat(),
-    }
-    batch = site.deliver("batch", event | {"detail": detail})
+    site.stack.clock.advance(300)
+    batch = site.ended("batch", lambda found: found.event["detail-type"] == "BatchScheduled")
     assert site.failure(batch)[0] == "BatchFailed", "c.jsonl"
     told = site.history(NAME, "BatchScored")[0]
     assert [each["name"] for each in told["inputs"]] == ["a.jsonl", "b.jsonl"]

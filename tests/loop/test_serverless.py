@@ -8,7 +8,6 @@ import pytest
 from local import people, stack
 from local.people import ApiError, Caller
 from tests.loop import folders
-from tests.loop.conftest import NOW
 from tests.loop.site import Site, Traffic, because_of, ships
 from tests.loop.test_shipping import states
 
@@ -50,8 +49,9 @@ def test_what_it_is_asked_is_captured_and_monitored(lazy: Site) -> None:
     assert "DataCaptureConfig" not in endpoint
     (variant,) = endpoint["ProductionVariants"]
     assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    now = site.stack.clock.now()
     site.predict(NAME, folders.new_flights(60))
-    window = {"start": NOW.isoformat(), "end": (NOW + timedelta(hours=1)).isoformat()}
+    window = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
     site.send("test.program", "MonitoringRequested", {"model": NAME, "window": window})
     execution = site.ended("monitor", lambda found: found.event["detail"]["model"] == NAME)
     assert execution.ended_in in ("WindowClean", "ViolationsFound"), execution.reason

@@ -139,6 +139,7 @@ def test_a_file_that_was_removed_is_not_scored(bucket):
     [
         ("a.csv", ROWS, "a.csv is not a file of JSON lines: its name does not end in .jsonl"),
         ("a b.jsonl", ROWS, "a b.jsonl has more in its name than letters, digits and . _ - = /"),
+        ("old/input/a.jsonl", ROWS, "old/input/a.jsonl lies in a folder called input"),
         ("a.jsonl", "", "a.jsonl is empty"),
     ],
 )

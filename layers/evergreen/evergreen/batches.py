@@ -56,6 +56,8 @@ def unfit(each: Input) -> str:
         return f"{each.name} is not a file of JSON lines: its name does not end in {SUFFIX}"
     if not NAME.fullmatch(each.name):
         return f"{each.name} has more in its name than letters, digits and . _ - = /"
+    if "input/" in each.name:  # its output would look like an input
+        return f"{each.name} lies in a folder called input"
     if not each.size:
         return f"{each.name} is empty"
     if each.size > LARGEST:
