@@ -5,7 +5,8 @@ of the champion and of the one before it are renewed too.
 
 Environment: TABLE, BUCKET, PREFIX.
 IAM: dynamodb:GetItem, Query on the table; sagemaker:DescribeModelPackage on the packages of our groups;
-s3:GetObject on runs/*/evaluation/* and runs/*/card/*; s3:PutObject on runs/*/card/*.
+s3:GetObject on runs/*/evaluation/* and runs/*/card/*; s3:PutObject on runs/*/card/*; sqs:SendMessage on the
+dead-letter queue (Lambda's own call, for an event that has failed three times).
 """
 
 import re

@@ -164,6 +164,40 @@ def test_what_no_target_took_is_kept_after_retries() -> None:
             assert "RetryPolicy" in target, name
 
 
+def test_what_a_function_could_not_do_with_an_event_is_kept_too() -> None:
+    """Lambda takes an event at once, tries three times in as many minutes, and then forgets it."""
+    heard = {
+        target["Arn"]["Fn::GetAtt"][0]
+        for rule in stack.of_type("AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+        if "Fn::GetAtt" in target["Arn"]
+    } & set(stack.of_type("AWS::Lambda::Function"))
+    assert heard
+    queue = {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    for name in heard:
+        assert stack.resources()[name]["Properties"]["DeadLetterConfig"] == {"TargetArn": queue}, name
+        actions = {action for each in stack.granted(f"{name}Role") for action in stack.actions(each)}
+        assert "sqs:SendMessage" in actions, name
+
+
+def test_somebody_is_told_of_a_dead_letter() -> None:
+    (alarm,) = stack.of_type("AWS::CloudWatch::Alarm").values()
+    properties = alarm["Properties"]
+    assert properties["Dimensions"] == [
+        {"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}}
+    ]
+    assert properties["AlarmActions"] == [{"Ref": "Topic"}]
+    # The respond machine takes alarms of this prefix for those of a deployment.
+    assert not properties["AlarmName"]["Fn::Sub"].startswith("${AWS::StackName}-")
+    for name in ("TopicPolicy", "TopicKey"):
+        services = [
+            each["Principal"].get("Service")
+            for owner, each in stack.statements()
+            if owner == name and "Service" in each["Principal"]
+        ]
+        assert "cloudwatch.amazonaws.com" in services, name
+
+
 def test_the_bucket_is_private_encrypted_versioned_and_heard() -> None:
     bucket = stack.source()["Bucket"]
     properties = bucket["Properties"]
