@@ -19,8 +19,8 @@ JOB_IMAGE = settings.required("JOB_IMAGE")
 PREFIX = settings.required("PREFIX")
 LEDGER = Ledger(settings.required("TABLE"))
 
-# Longer than the machine may run (25 h).
-LOCK_SECONDS = 26 * 3600
+# Longer than the machine may run (29 h).
+LOCK_SECONDS = 30 * 3600
 TRIES = 5
 
 

@@ -283,7 +283,7 @@ def test_a_budget_can_be_kept_and_pays_for_one_training(old, new, mistake):
 
 
 def test_a_run_fits_into_the_time_of_its_machine():
-    """25 h in statemachines/train.asl.yaml, an hour of which is for instances to start."""
+    """tests/unit/test_train.py holds the machine to it."""
     trains = changed("instance: ml.m5.large, hyper", "instance: ml.m5.large, timeout: 22h, hyper")
     longest = trains.replace("per_day: 2,", "per_day: 2, budget: none,")
     assert spec.parse(longest)["train"]["timeout"] == 22 * 3600

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from evergreen import ledger, times
+from evergreen import ledger, spec, times
 from evergreen.errors import DataMissing, TrainingBusy
 from evergreen.ledger import put
 from train import admit_run, close_run, judge_challenger, pin_data
 
+from tests.machines.engine import machine
 from tests.unit import world
 from tests.unit.exam import evaluation
 from tests.unit.world import cause, execution, kinds, onboard, requested, uploaded
@@ -92,6 +93,15 @@ def test_an_expired_lock_is_free_whoever_holds_it(ledger, flights, executions, m
     later = times.now() + times.seconds(admit_run.LOCK_SECONDS + 1)
     monkeypatch.setattr(times, "now", lambda: later)
     assert admit(requested(cause(id="request-2")), "two")["admitted"]
+
+
+def test_a_run_that_had_to_wait_still_has_its_time():
+    definition = machine("train").definition
+    busy, _ = definition["States"]["AdmitRun"]["Retry"]
+    assert (busy["ErrorEquals"], busy["JitterStrategy"]) == (["TrainingBusy"], "NONE")
+    waits, to_start = busy["IntervalSeconds"] * busy["MaxAttempts"], 3600
+    assert definition["TimeoutSeconds"] >= waits + spec.LONGEST + to_start
+    assert admit_run.LOCK_SECONDS > definition["TimeoutSeconds"]
 
 
 def test_the_loser_of_a_race_for_one_cause_is_dropped(ledger, flights, executions, monkeypatch):

@@ -21,7 +21,7 @@ from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mappin
 MINUTE, HOUR, DAY = 60, 3600, 86400
 CAUSES = ("violation", "data")
 SOURCES = ("base", "captured")
-# Seconds: the train machine ends after 25 h, an hour of which is for instances to start.
+# Seconds: the train machine gives a run 25 h, an hour of which is for instances to start.
 LONGEST = 24 * HOUR
 
 _name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and dashes"))
