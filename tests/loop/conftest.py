@@ -20,6 +20,9 @@ MODELS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The loop first: its stack is gone before the one of all the other tests here starts."""
     items.sort(key=lambda item: item.path.name != "test_loop.py" and item.path.parent.name == "loop")
+    for item in items:
+        if item.path.parent.name == "loop":  # where others compute beside it a loop takes its time
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
