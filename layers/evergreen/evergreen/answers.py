@@ -6,8 +6,8 @@ standard deviations of the answers more, and by chance."""
 from typing import Any
 
 NAMESPACE, METRIC = "Evergreen", "Answer"
-# Of the difference of two means of so many requests; the rows of one request are alike, so that a request
-# counts as one row, which errs to the safe side. Beyond it by chance: once in 16,000 minutes.
+# Of the difference of two means of so many requests, each counted as one row: its rows are alike. Were the
+# answers normal, a minute would be beyond it once in 16,000 times; docs/shipping.md has what was measured.
 SIGMAS = 4
 
 
