@@ -21,7 +21,7 @@ NEVER = "rate(365 days)"  # an expression is required of a schedule that is swit
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{event, execution} -> {model, digest, isNew, reason, cause, trains, server, schedules}; raises
+    """{event, execution} -> {model, digest, isNew, isLate, reason, cause, trains, server, schedules}; raises
     SpecInvalid."""
     plan = check(event["event"])
     logger.info(plan["reason"], model=plan["model"], digest=plan["digest"])
@@ -29,7 +29,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def check(event: dict[str, Any]) -> dict[str, Any]:
-    """The folder as it was published. A digest that is current, or older than what is current, is not new."""
+    """The folder as it was published. A digest that is current, or older than what is current, is not new.
+    Where another account trains, one that a newer one has overtaken on its way is late: it may be trained
+    there, and what comes of it is to be served as it says."""
     model, cause = events.cause_of(event)
     _, digest, key, version = events.published(event)
     folder = key.removesuffix("model.yaml")
@@ -39,10 +41,12 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
     spec = specification.parse(text, folder=model, **about)
     current = LEDGER.get(model, "SPEC")
     reason = stale(current, digest, cause)
+    is_late = bool(reason and partner.TRAINING and not LEDGER.get(model, f"SPEC#{digest}"))
     return {
         "model": model,
         "digest": digest,
         "isNew": not reason,
+        "isLate": is_late,
         "reason": reason or f"{model} {digest} is new",
         "cause": cause.as_dict(),
         "trains": not partner.TRAINING,

@@ -36,6 +36,7 @@ PLAN = {
     "model": "flights",
     "digest": "3f9a1c07be52",
     "isNew": True,
+    "isLate": False,
     "cause": CAUSE,
     "trains": True,
     "server": None,
@@ -86,6 +87,11 @@ SCENARIOS = [
         "another account trains it",
         path="CheckSpec > IsNewDigest > PutSchedules > RecordOnboarding > IsTrainedHere > ModelOnboarded",
         mocks={"CheckSpec": {**PLAN, "trains": False, "schedules": SCHEDULES[1:]}},
+    ),
+    path(
+        "a digest of another account that a newer one has overtaken",
+        path="CheckSpec > IsNewDigest > RecordOnboarding > IsTrainedHere > ModelOnboarded",
+        mocks={"CheckSpec": {**PLAN, "isNew": False, "isLate": True, "trains": False}},
     ),
     path(
         "the same digest again",

@@ -64,6 +64,19 @@ def test_an_account_that_serves_what_another_trains_monitors_and_asks_for_no_tra
     assert [found["name"] for found in plan["schedules"]] == ["flights-monitor"]
 
 
+def test_a_digest_that_was_overtaken_between_two_accounts_is_known_all_the_same(bucket, ledger, monkeypatch):
+    monkeypatch.setattr(partner, "TRAINING", "111111111111")
+    newer = MODEL_YAML.replace("floor: 0.65", "floor: 0.66")
+    record(check(publish(bucket, newer, "aaaaaaaaaaaa", at="2013-03-02T00:00:00Z")))
+    late = check(publish(bucket, at="2013-03-01T00:00:00Z"))
+    assert (late["isNew"], late["isLate"]) == (False, True)
+    record(late)
+    assert ledger.need_spec("flights", DIGEST)["spec"]["gate"]["floor"] == 0.65
+    assert ledger.need_spec("flights")["digest"] == "aaaaaaaaaaaa"
+    again = check(publish(bucket, at="2013-03-01T00:00:00Z"))
+    assert (again["isNew"], again["isLate"]) == (False, False)
+
+
 def test_new_code_leaves_the_days_of_the_schedules_as_they_are(bucket):
     first = check(publish(bucket))
     record(first)
