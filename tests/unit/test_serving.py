@@ -84,6 +84,11 @@ def test_a_serverless_model_cannot_be_shipped_by_canary():
     assert "say all_at_once" in only
 
 
+def test_a_serverless_version_is_watched_for_some_minutes():
+    (only,) = mistakes(served(SERVERLESS).replace("bake: 10m", "bake: 1m"))
+    assert only.strip().startswith("line 14: ship.bake: is too short for a serverless version")
+
+
 def test_a_batch_model_has_nothing_to_ship():
     found = mistakes(changed(INSTANCES, BATCH))
     assert [line.split(": ")[1] for line in found] == [

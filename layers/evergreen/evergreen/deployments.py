@@ -94,8 +94,7 @@ def watch(ship: dict[str, Any], serve: dict[str, Any], champion: dict[str, Any])
     it returns to."""
     if serving.way(serve) != serving.SERVERLESS:
         return None
-    bake = int(ship["bake"])
-    return {"seconds": bake, "every": min(LOOK_EVERY, bake), "config": champion["config"]}
+    return {"seconds": int(ship["bake"]), "every": LOOK_EVERY, "config": champion["config"]}
 
 
 def scaling(serve: dict[str, Any]) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ MEMORY = tuple(range(1024, 6145, 1024))  # MB
 # MaxPayloadInMB, and that times MaxConcurrentTransforms.
 MOST_PAYLOAD = 100
 ON_INPUT = "input"
+# Seconds: the alarms' minute, and one more until its figures are there.
+LEAST_WATCH = 120
 # Not every type that hosts a model also transforms.
 TRANSFORM_FAMILIES = (
     "c4", "c5", "c6i", "c7i", "g4dn", "g5", "g6", "g6e", "inf2", "m4", "m5", "m6i", "m7i", "p2", "p3", "r6i",
@@ -162,6 +164,11 @@ def _serverless_contradictions(serverless: dict[str, Any], ship: dict[str, Any])
     if ship["strategy"] not in (None, "all_at_once"):
         why = "SageMaker shifts a serverless endpoint's traffic at once (no deployment guardrails)"
         yield "ship.strategy", f"{why}: say all_at_once; its alarms are watched for ship.bake all the same"
+    if ship["bake"] is not None and ship["bake"] < LEAST_WATCH:
+        yield (
+            "ship.bake",
+            "is too short for a serverless version, whose alarms see a minute at a time: at least 2m",
+        )
 
 
 def _batch_contradictions(batch: dict[str, Any]):
