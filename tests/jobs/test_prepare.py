@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,6 +163,24 @@ def test_every_mistake_of_every_file_is_reported(
         ("missing_column", "without.parquet"),
     }
     assert report["reason"].endswith("(and 3 more)")
+
+
+def test_a_report_on_many_broken_files_is_one_that_step_functions_can_read(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    """A year of daily files in which somebody has renamed every column."""
+    data = tmp_path / "data"
+    data.mkdir()
+    day = january_and_february.slice(0, 2).rename_columns(
+        [f"{name}_of_{'something_else' * 5}" for name in january_and_february.column_names]
+    )
+    for number in range(365):
+        pq.write_table(day, data / f"{number:03}.parquet")
+    report = prepare(spec, data, None)
+    assert not report["accepted"]
+    assert int(re.search(r"and (\d+) more", report["reason"])[1]) > len(report["findings"])
+    assert all(finding["fatal"] for finding in report["findings"])
+    assert len(json.dumps(report)) < 200_000
 
 
 def test_a_new_category_of_an_unlisted_column_is_counted_not_refused(
