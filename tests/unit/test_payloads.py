@@ -22,7 +22,8 @@ from train import admit_run, judge_challenger, pin_data
 from tests.unit import test_staging, test_tuning, world
 from tests.unit.conftest import intercept
 from tests.unit.exam import evaluation
-from tests.unit.test_batch import came, joined, output
+from tests.unit.test_batch import came
+from tests.unit.test_batch_capture import joined, output
 from tests.unit.test_deploy import approved
 from tests.unit.test_monitor import DRIFT, captured, recorded, scheduled
 from tests.unit.test_onboard import publish
