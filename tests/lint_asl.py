@@ -287,3 +287,6 @@ def _check_retry(path: NodePath, name: str, state: dict[str, Any]) -> Iterator[t
             yield (*path, "Retry", place), f"{name}: Retry names no error: a bug is not worth a second try"
         if "JitterStrategy" not in retrier:
             yield (*path, "Retry", place), f"{name}: Retry without JitterStrategy: a burst retries as a burst"
+        elif retrier.get("BackoffRate") == 1 and retrier["JitterStrategy"] != "NONE":
+            reason = "waits for something, and full jitter makes that half as long: JitterStrategy: NONE"
+            yield (*path, "Retry", place), f"{name}: Retry that {reason}"

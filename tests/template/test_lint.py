@@ -84,6 +84,11 @@ def test_the_clean_machine_is_clean(tmp_path: Path) -> None:
         ),
         ("[SageMaker.SageMakerException]", "[States.ALL]", "Retry names no error"),
         (", JitterStrategy: FULL", "", "Retry without JitterStrategy"),
+        (
+            "JitterStrategy: FULL",
+            "JitterStrategy: FULL, BackoffRate: 1",
+            "full jitter makes that half as long",
+        ),
         ("Default: StartJob", "Default: JobDone", "StartJob: no path leads here"),
         ("Default: StartJob", "Default: StartJobs", "there is no state StartJobs"),
         ("    Comment: Once more\n", "", "StartJob: no Comment"),
