@@ -93,6 +93,16 @@ def test_a_shard_survives_its_files(shards: list[Shard], tmp_path: Path) -> None
     same(shard.merge(shard.load_all(tmp_path)), shard.merge(shards))
 
 
+def test_what_two_shards_have_both_counted_is_seen_and_judged_once(shards: list[Shard]) -> None:
+    """A shard sees its own files: an event that was captured twice, in files of two, is a row that repeats
+    another; with its label it still counts once."""
+    twice = shards[0].merge(shards[0])
+    before = shards[0].profile.duplicates.repeated()
+    assert twice.profile.duplicates.repeated() == pytest.approx(0.5 + before / 2)
+    ours, theirs = (one.sample.ordered().with_labels() for one in (twice, shards[0]))
+    assert sorted(ours[ID].to_pylist()) == sorted(theirs[ID].to_pylist())
+
+
 def test_shards_of_different_windows_do_not_merge(shards: list[Shard]) -> None:
     other = Shard(("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), *list(vars(shards[0]).values())[1:])
     with pytest.raises(JobError, match="not the same window"):
