@@ -189,13 +189,23 @@ def test_somebody_is_told_of_a_dead_letter() -> None:
     assert properties["AlarmActions"] == [{"Ref": "Topic"}]
     # The respond machine takes alarms of this prefix for those of a deployment.
     assert not properties["AlarmName"]["Fn::Sub"].startswith("${AWS::StackName}-")
-    for name in ("TopicPolicy", "TopicKey"):
-        services = [
-            each["Principal"].get("Service")
-            for owner, each in stack.statements()
-            if owner == name and "Service" in each["Principal"]
-        ]
-        assert "cloudwatch.amazonaws.com" in services, name
+    publishers = [each for owner, each in stack.statements() if owner == "TopicPolicy"]
+    assert "cloudwatch.amazonaws.com" in [each["Principal"]["Service"] for each in publishers]
+
+
+def test_who_may_publish_may_use_the_topics_key() -> None:
+    """SNS's guide, "Key management": aws:SourceAccount and aws:SourceArn in a key's policy are not supported
+    for EventBridge-to-encrypted topics. Nothing would say that a notification was lost."""
+    (key,) = [
+        each for owner, each in stack.statements() if owner == "TopicKey" and "Service" in each["Principal"]
+    ]
+    publishers = {
+        each["Principal"]["Service"] for owner, each in stack.statements() if owner == "TopicPolicy"
+    }
+    assert set(key["Principal"]["Service"]) == publishers
+    assert set(key["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    ((operator, conditions),) = key["Condition"].items()
+    assert (operator, set(conditions)) == ("StringEquals", {"kms:EncryptionContext:aws:sns:topicArn"})
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_heard() -> None:
