@@ -70,7 +70,8 @@ def _listed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _staged(name: str, versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Versions in staging; `approval` is there where a person is asked, and says until when."""
+    """Versions in staging; `approval` is there where a person is asked, and says until when. A deployment may
+    have gone on since its version was read."""
     staged = (package for package in versions if package["status"] == "Staging")
     deployments = (LEDGER.need(name, f"DEPLOYMENT#{package['deployment']}") for package in staged)
     return [
@@ -81,6 +82,7 @@ def _staged(name: str, versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "approval": each.get("approval"),
         }
         for each in deployments
+        if each["status"] == "Staging"
     ]
 
 

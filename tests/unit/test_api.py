@@ -48,6 +48,17 @@ def call(method, path, body=None, query=None, headers=None, at="2013-04-01T10:30
     return answer["statusCode"], json.loads(answer["body"])
 
 
+def test_a_version_that_leaves_staging_while_it_is_looked_at_is_not_shown_there(ledger):
+    package = {"version": 2, "status": "Staging", "deployment": "evergreen-flights-v2-aaaaaa"}
+    going_on = {"version": 2, "status": "Started", "plan": {"staging": None}}
+    ledger.commit(
+        put("flights", "PACKAGE#000002", package),
+        put("flights", "DEPLOYMENT#evergreen-flights-v2-aaaaaa", going_on),
+    )
+    status, answer = call("GET", "/models/flights")
+    assert (status, answer["staged"]) == (200, [])
+
+
 @pytest.mark.parametrize("path", ["predictions", "labels", "rollback"])
 def test_an_account_that_trains_says_which_one_serves(monkeypatch, path):
     monkeypatch.setattr(partner, "SERVING", "222222222222")
