@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.monitor import tails
 from jobs.monitor.bias_metrics import measure
 from jobs.monitor.tally import Tally
 
@@ -75,6 +76,8 @@ class Null:
         excess = (centred**4).mean(0) / (centred**2).mean(0) ** 2 - 3
         freedom = 4 + 6 / np.maximum(excess, 1e-3)  # of the t distribution with that kurtosis
         normal *= _stretch(freedom, normal.shape, generator) * np.sqrt(1 - 2 / freedom)
+        if self.length == 1 and self.days >= tails.LEAST_BLOCKS:
+            drawn = max(drawn, self._one_day(distances, rate))
         return round(float(max(drawn, np.quantile(np.abs(normal).max(1), 1 - rate))) * self.factor, 3)
 
     def summary(self) -> dict[str, Any]:
@@ -84,6 +87,14 @@ class Null:
             "figures": len(self._distances),
             "drawn": "days" if self.is_of_days else "rows",
         }
+
+    def _one_day(self, distances: np.ndarray, rate: float) -> float:
+        """There are no more windows of one day to draw than the baseline has days: their tail is predicted. A
+        wild day hides behind the deviation that it has widened, so each is measured by that of the others."""
+        size = np.abs(distances)
+        days = np.stack([size[self._times[:, day] > 0].mean(0) for day in np.flatnonzero(self._times.sum(0))])
+        without_own = days * np.sqrt((self.days - 1) / np.maximum(self.days - days**2, 1.0))
+        return tails.predicted(without_own.max(1), rate)
 
     def _draw(self, before: Tally, now: Tally) -> tuple[dict, dict, dict]:
         """({metric: (draws, groups)}, {metric: their standard deviation}, {metric: the baseline's value})."""
@@ -95,6 +106,7 @@ class Null:
         rows = now.rows
         if self.is_of_days:
             times = generator.multinomial(self.length, np.full(self.days, 1 / self.days), size=DRAWS)
+            self._times = times
             drawn = _thin(np.tensordot(times, counts, 1), rows, generator)
             drawn_classes = _thin(np.tensordot(times, classes, 1), rows, generator)
         else:

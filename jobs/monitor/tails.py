@@ -86,14 +86,24 @@ def _surprise(
 def _predicted(largest: np.ndarray, surprise: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
     """(how often the most surprising figure of a block is at least as surprising, the surprise for which that
     is `rate`). `largest`: of each block of the baseline."""
-    start = float(np.quantile(largest, BODY))
-    excesses = largest[largest > start] - start
-    k, mean = max(len(excesses), 1), float(excesses.mean()) if len(excesses) else 1.0
+    start, k, mean = _excess(largest)
     over = np.maximum(surprise - start, 0.0)
     tail = k / len(largest) * (1 + over / (k * mean)) ** -k
     body = 1 - _below(largest, surprise) / (len(largest) + 1)
-    bar = start + k * mean * ((rate * len(largest) / k) ** (-1 / k) - 1)
-    return np.where(over > 0, tail, body), bar
+    return np.where(over > 0, tail, body), predicted(largest, rate)
+
+
+def predicted(values: np.ndarray, rate: float) -> float:
+    """What one more value is over at `rate`, by the tail of those that were seen."""
+    start, k, mean = _excess(values)
+    return start + k * mean * ((rate * len(values) / k) ** (-1 / k) - 1)
+
+
+def _excess(values: np.ndarray) -> tuple[float, int, float]:
+    """(where the tail begins, how many values lie in it, by how much on average)."""
+    start = float(np.quantile(values, BODY))
+    excesses = values[values > start] - start
+    return start, max(len(excesses), 1), float(excesses.mean()) if len(excesses) else 1.0
 
 
 def _below(values: np.ndarray, x: np.ndarray | float) -> np.ndarray:

@@ -153,7 +153,7 @@ def test_a_floor_keeps_small_shifts_from_being_called_drift() -> None:
 
 @pytest.mark.parametrize(("share", "is_drift"), [(0.006, False), (0.02, True)])
 def test_a_few_rows_of_a_new_category_do_not_matter(share: float, is_drift: bool) -> None:
-    """A route that is flown in summer only is six in a thousand flights: new, and no reason to tell anybody."""
+    """A route that is flown in summer only is six in a thousand: new, and no reason to tell."""
     rng = np.random.default_rng(18)
     before, now = days(40, rng), days(7, rng, first=40, rows=2000, new=share)
     shift = verdict(before, now).shifts["kind"]["new"]
