@@ -14,12 +14,7 @@ def decide(model: str, version: str, caller: Caller) -> dict[str, Any]:
     """Approve or reject what is pending; `force` approves what was rejected. 409 with the reason
     otherwise."""
     must_train_here(model)
-    body = caller.body()
-    decision, reason = body.get("decision"), body.get("reason")
-    if decision not in ("approve", "reject"):
-        raise bad_field("decision", "must be approve or reject")
-    if not isinstance(reason, str) or not reason.strip():
-        raise bad_field("reason", "must say why, for whoever asks later")
+    decision, reason = wanted(caller)
     package = find(model, version)
     status = status_of(package)
     forced = decision == "approve" and status == "Rejected" and caller.body().get("force") is True
