@@ -10,11 +10,16 @@ at the same confidence over all slices or groups together (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from . import metrics, times, units
+
+# So many failed checks are told in the reason, and listed of each column and metric. Step Functions hands a
+# state 256 KB at most, and nothing catches more.
+WORST = 5
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,17 @@ class Judgement:
     checks: tuple[Check, ...]
 
     def listed(self) -> list[dict[str, Any]]:
-        """The checks as plain data, for the ledger."""
-        return [asdict(check) for check in self.checks]
+        """The checks as plain data, for the ledger: of each column and metric the worst, and how many more
+        failed. What passed is one of each."""
+        listed = []
+        for (kind, metric, column), found in groupby(self.checks, _kind):
+            checks = list(found)
+            listed += checks[:WORST]
+            if left := checks[WORST:]:
+                text = f"{metric} of {len(left)} more of {column} lies beyond the limit (evaluation.json)"
+                rows = sum(check.rows for check in left)
+                listed.append(Check(kind, False, text, None, left[0].limit, rows, column, metric))
+        return [asdict(check) for check in listed]
 
 
 def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgement:
@@ -63,8 +77,15 @@ def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgem
     failed = [check.text for check in checks if not check.passed]
     values = {key: figure["value"] for key, figure in found.items() if figure["value"] is not None}
     told = [check.text for check in checks if check.check in ("floor", "champion", "constant")]
-    reason = "; ".join(failed or told)
+    left = len(failed) - WORST
+    more = [f"and {left} more checks failed"] if left > 0 else []
+    reason = "; ".join([*failed[:WORST], *more] or told)
     return Judgement(not failed, reason, values, tuple(checks))
+
+
+def _kind(check: Check) -> tuple[str, str, str]:
+    """What checks of a column's values, by one metric, have in common."""
+    return check.check, check.metric, check.where.partition("=")[0]
 
 
 def _rows(evaluation: dict[str, Any], gate: dict[str, Any]) -> Check:
@@ -140,7 +161,7 @@ def _slices(evaluation: dict[str, Any], name: str, gate: dict[str, Any]) -> Iter
         if not judged:
             text = f"{column} was not compared: no value has gate.slice_rows, {gate['slice_rows']:,}, rows"
             yield Check("slices", True, text, None, limit, evaluation["rows"], column, name)
-        yield from _telling(judged, worst=max)
+        yield from _telling(judged)
 
 
 def _slice(where: str, part: dict[str, Any], name: str, limit: float, by_chance: float) -> Check:
@@ -173,7 +194,7 @@ def _bias(evaluation: dict[str, Any], gate: dict[str, Any]) -> Iterable[Check]:
         if not judged:
             text = f"{metric} was not measured: no group has gate.bias.min_rows, {least:,}, rows"
             yield Check("bias", True, text, None, limit, evaluation["rows"], metric=metric)
-        yield from _telling(judged, worst=min if metric == "DI" else max)
+        yield from _telling(judged, least=metric == "DI")
 
 
 def _group(metric: str, group: str, found: dict[str, Any], limit: float, by_chance: float) -> Check:
@@ -193,10 +214,12 @@ def _group(metric: str, group: str, found: dict[str, Any], limit: float, by_chan
     return Check("bias", not failed, text, distance, limit, found["rows"], group, metric)
 
 
-def _telling(judged: list[Check], worst: Callable[..., Check]) -> list[Check]:
-    """Those that failed; the worst where none did."""
-    failed = [check for check in judged if not check.passed]
-    return failed or ([worst(judged, key=lambda check: check.figure)] if judged else [])
+def _telling(judged: list[Check], *, least: bool = False) -> list[Check]:
+    """Those that failed, by column, the worst first; the worst where none did. `least`: it has the smallest
+    figure."""
+    ordered = sorted(judged, key=lambda check: check.figure, reverse=not least)
+    failed = [check for check in ordered if not check.passed]
+    return sorted(failed, key=_kind) or ordered[:1]
 
 
 def _serving(evaluation: dict[str, Any], gate: dict[str, Any]) -> Iterable[Check]:
