@@ -142,6 +142,28 @@ def test_a_training_that_is_asked_for_where_the_model_serves_runs_where_it_train
     assert ended["outcome"] in ("registered", "rejected")
 
 
+def test_a_person_takes_a_version_out_where_it_serves_and_it_is_rejected_where_it_was_trained(
+    pair: Pair,
+) -> None:
+    training, serving = pair.training, pair.serving
+    before, version = serving.champion("swift")["version"], training.pending("swift")
+    training.approve("swift", version)
+    assert serving.ended("deploy", ships("swift", version)).ended_in == "ModelDeployed"
+
+    def champion() -> int:
+        return training.view("swift")["champion"]["version"]
+
+    training.wait("the champion there", lambda: champion() == version)
+    cause = serving.owner.post("/models/swift/rollback", {"reason": "calls Newark late"})["cause"]
+    serving.ended("respond", lambda found: found.cause["id"] == cause["id"])
+    training.wait("the champion before it", lambda: champion() == before)
+    package = training.package("swift", version)
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert "calls Newark late" in package["ApprovalDescription"]
+    assert cause["by"] in package["ApprovalDescription"]
+    assert serving.champion("swift")["version"] == before
+
+
 def test_a_rollback_rejects_the_package_in_the_other_account(pair: Pair) -> None:
     champion = pair.serving.champion("swift")
     digest = pair.training.publish("swift", CANARY, folders.ANSWERING_NOTHING)
@@ -159,7 +181,7 @@ def test_a_rollback_rejects_the_package_in_the_other_account(pair: Pair) -> None
 
     pair.training.wait("the package to be rejected", rejected)
     assert cause.split("/")[0] in pair.training.package("swift", version)["ApprovalDescription"]
-    [rolled_back] = pair.training.history("swift", "DeploymentRolledBack")
+    [rolled_back] = pair.training.history("swift", "DeploymentRolledBack", run.cause["id"])
     assert (rolled_back["version"], rolled_back["reason"]) == (version, cause)
     assert pair.serving.champion("swift") == champion
     assert pair.training.view("swift")["champion"]["version"] == champion["version"]
