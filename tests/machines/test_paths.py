@@ -33,8 +33,8 @@ SCENARIOS: list[Scenario] = [
 ODD = Throw("ProgramError", "something that nobody thought of")
 # After these, a failure takes nothing back and hides nothing: the execution goes on to its red end.
 ON_THE_WAY_TO_FAIL = {
-    "DeleteFailedEndpoint", "DeleteAlarms", "AnnounceRollback", "AnnounceRefusal", "RecordRefusal",
-    "CloseRun", "RecordFailure", "RecordBatchFailure", "FindFailedTraining", "FindOutputs",
+    "DeleteFailedEndpoint", "DeleteAlarms", "RecordRefusal", "CloseRun", "RecordFailure",
+    "RecordBatchFailure", "FindFailedTraining", "FindOutputs",
 }  # fmt: skip
 # The Task after it makes a call of the same kind, which fails in its turn where more than the usual is wrong.
 SHOWN_BY_THE_NEXT = {("onboard", "CreateSchedule")}
@@ -73,6 +73,21 @@ def test_a_failure_of_any_kind_ends_red(scenario: Scenario, state: str) -> None:
         return
     assert result.status == "FAILED"
     assert ODD.cause in result.cause or state in ON_THE_WAY_TO_FAIL
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("an alarm rolls the canary back", "AnnounceRollback"),
+        ("a person refuses a staged version", "AnnounceRefusal"),
+    ],
+)
+def test_an_end_that_nobody_was_told_of_says_so_beside_its_reason(name: str, state: str) -> None:
+    """Where another account has the registry, it still takes the version for approved."""
+    each = next(each for each in SCENARIOS if each.name == name)
+    result = each.run(**{state: Throw("EventBridge.InternalException", "the bus is down")})
+    assert result.end == each.result.end
+    assert result.cause == f"{each.result.cause}; nobody was told: the bus is down"
 
 
 def transient() -> list[tuple[Scenario, str, str]]:
