@@ -27,6 +27,10 @@ BY_CANARY_ON_SCHEDULE = {
     "every: 7d": "every: 1d",
     "retrain:\n": "retrain:\n  schedule: rate(1 day)\n",
 }
+TRAINED_ON_MANY_GPUS = {
+    "train: {instance: ml.m5.large, timeout: 10m}": "train: {instance: ml.p4d.24xlarge, timeout: 10m}\n"
+    "processing: {instance: ml.m5.xlarge, timeout: 30m}"
+}
 # `prior` is a flag of the script, and a number.
 _SEARCHED = """\
 train:
