@@ -58,6 +58,10 @@ bench-monitor: setup ## The analyser beside its peers, each in an environment of
 bench-decide: setup ## A year of 1,000 simulated models: the decisions beside two simple policies
 	$(PY) -m tests.bench.decide $(ARGS)
 
+.PHONY: bench-answers
+bench-answers: setup ## How often the alarm on answers goes off, for sound and broken versions of the example
+	$(PY) -m tests.bench.answers $(ARGS)
+
 .venv-sdk/.done: pyproject.toml uv.lock | .tools/bin/uv
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-sdk $(UV) sync --frozen -q --group sdk
 	@touch $@
