@@ -8,7 +8,8 @@ IAM: dynamodb:GetItem, PutItem on the table.
 from typing import Any
 
 from evergreen import admission, events, names, settings
-from evergreen.ledger import Ledger, history, put
+from evergreen.errors import AwsConflict, AwsUnavailable
+from evergreen.ledger import Ledger, changed, history
 from evergreen.telemetry import logger
 
 LEDGER = Ledger(settings.required("TABLE"))
@@ -33,7 +34,7 @@ def record(event: dict[str, Any]) -> tuple[str, int]:
     package = LEDGER.need(model, key)
     if package["status"] != "PendingManualApproval":
         return model, version
-    rejected = {"status": "Rejected", "reason": detail.get("ApprovalDescription", "")}
+    reason = detail.get("ApprovalDescription", "")
     row = history(
         model,
         at,
@@ -41,9 +42,12 @@ def record(event: dict[str, Any]) -> tuple[str, int]:
         f"v{version}",
         version=version,
         package_arn=package["package_arn"],
-        reason=rejected["reason"],
+        reason=reason,
         by=admission.approved_by(detail),
         account=event["account"],
     )
-    LEDGER.commit_once(row, put(model, key, package | rejected))
+    try:
+        LEDGER.commit_once(row, changed(model, key, package, status="Rejected", reason=reason))
+    except AwsConflict as conflict:
+        raise AwsUnavailable(f"version {version} of {model} changed at the same time") from conflict
     return model, version

@@ -9,7 +9,7 @@ from typing import Any
 
 from evergreen import events, names, settings
 from evergreen.errors import AwsConflict, AwsUnavailable
-from evergreen.ledger import ABSENT, Ledger, Write, history, put
+from evergreen.ledger import ABSENT, Ledger, Write, changed, history, put
 from evergreen.telemetry import logger
 
 LEDGER = Ledger(settings.required("TABLE"))
@@ -50,13 +50,13 @@ def record(event: dict[str, Any]) -> tuple[str, int]:
     writes = [put(model, f"DEPLOYMENT#{deployment}", about | {"status": "Promoted"}, ABSENT)]
     champion = LEDGER.get(model, "CHAMPION")
     if champion and champion["promoted_at"] > at:
-        writes.append(put(model, names.package(version), package | {"status": "Replaced"}))
+        writes.append(changed(model, names.package(version), package, status="Replaced"))
     else:
         writes += crowned(model, package, detail, at, champion)
     try:
         LEDGER.commit_once(row, *writes)
     except AwsConflict as conflict:
-        raise AwsUnavailable(f"the champion of {model} changed at the same time") from conflict
+        raise AwsUnavailable(f"version {version} of {model} changed at the same time") from conflict
     return model, version
 
 
@@ -78,9 +78,9 @@ def crowned(
     seen = {"before": before["deployment"]} if before else {}
     writes = [
         put(model, "CHAMPION", champion, unchanged, **seen),
-        put(model, names.package(package["version"]), package | {"status": "InService"}),
+        changed(model, names.package(package["version"]), package, status="InService"),
     ]
     if before and before["version"] != package["version"]:
         key = names.package(before["version"])
-        writes.append(put(model, key, LEDGER.need(model, key) | {"status": "Replaced"}))
+        writes.append(changed(model, key, LEDGER.need(model, key), status="Replaced"))
     return writes

@@ -9,7 +9,7 @@ from typing import Any
 
 from evergreen import events, names, registry, settings
 from evergreen.errors import AwsConflict, AwsUnavailable
-from evergreen.ledger import Ledger, Write, history, put
+from evergreen.ledger import Ledger, Write, changed, history, put
 from evergreen.telemetry import logger
 
 LEDGER = Ledger(settings.required("TABLE"))
@@ -44,13 +44,13 @@ def record(event: dict[str, Any]) -> tuple[str, int, str]:
     details = about | {"reason": reason, "cause": cause.as_dict(), "account": event["account"]}
     writes = [
         put(model, f"DEPLOYMENT#{deployment}", about | gone),
-        put(model, key, package | gone),
+        changed(model, key, package, **gone),
         *returned(model, deployment, at),
     ]
     try:
         LEDGER.commit_once(history(model, at, kind, deployment, **details), *writes)
     except AwsConflict as conflict:
-        raise AwsUnavailable(f"the champion of {model} changed at the same time") from conflict
+        raise AwsUnavailable(f"version {version} of {model} changed at the same time") from conflict
     return model, version, reason
 
 
@@ -65,5 +65,5 @@ def returned(model: str, deployment: str, at: str) -> list[Write]:
     again = previous | {"previous": None, "promoted_at": at}
     return [
         put(model, "CHAMPION", again, "#deployment = :gone", gone=deployment),
-        put(model, key, LEDGER.need(model, key) | {"status": "InService"}),
+        changed(model, key, LEDGER.need(model, key), status="InService"),
     ]

@@ -186,6 +186,32 @@ def test_a_champion_that_changes_meanwhile_is_looked_at_again(ledger, monkeypatc
         promote(told("ModelDeployed", 2, SECOND))
 
 
+@pytest.mark.parametrize(
+    ("module", "event", "status"),
+    [
+        (record_decision, decided("Rejected", FIRST), "Deploying"),
+        (record_rejection, told("DeploymentRolledBack", 2, THIRD, reason="slow"), "Replaced"),
+        (record_promotion, told("ModelDeployed", 2, SECOND), "RolledBack"),
+    ],
+)
+def test_a_version_that_something_else_changes_meanwhile_is_looked_at_again(
+    ledger, sagemaker, monkeypatch, module, event, status
+):
+    sagemaker.package(ARN)
+    registered(ledger, 2)
+    write = module.history
+
+    def late(*given, **details):
+        registered(ledger, 2, status=status)
+        return write(*given, **details)
+
+    monkeypatch.setattr(module, "history", late)
+    with pytest.raises(AwsUnavailable, match="version 2 of flights changed at the same time"):
+        module.handler({"event": event}, world.CONTEXT)
+    assert ledger.need("flights", "PACKAGE#000002")["status"] == status
+    assert not kinds(ledger, "PackageRejected", "DeploymentRolledBack", "ModelDeployed")
+
+
 def test_a_version_that_was_taken_out_is_rejected_and_the_one_before_is_back(ledger, sagemaker):
     sagemaker.package(ARN)
     registered(ledger, 1)

@@ -66,6 +66,11 @@ def put(model: str, sk: str, item: Item, condition: str = "", **values: Any) -> 
     return Write(model, sk, item, condition, values)
 
 
+def changed(model: str, sk: str, before: Item, **changes: Any) -> Write:
+    """A state record as it was read, but for `changes`; refused where its status is another one by now."""
+    return put(model, sk, before | changes, "#status = :before", before=before["status"])
+
+
 def history(model: str, at: str, kind: str, id: str, **details: Any) -> Write:
     """A history row: the time and id of what happened make its key, so that it is written once."""
     row = {"model": model, "kind": kind, "id": id, "at": at, "recorded_at": times.iso(times.now())}
