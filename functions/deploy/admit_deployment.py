@@ -24,9 +24,9 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """{event, execution} -> the plan of the deployment, or {admitted: false, reason}; raises EndpointBusy.
-    For an execution that was stopped while its version was in staging: that plan, {admitted: false, stopped}.
-    """
+    """{event, execution} -> the plan of the deployment, or {admitted: false, reason}; raises EndpointBusy and
+    EndpointFailed. For an execution that was stopped while its version was in staging: that plan, {admitted:
+    false, stopped}."""
     given = event["event"]
     stopped = given.get("source") == "aws.states"
     plan = left_behind(given["detail"]) if stopped else admit(given, event["execution"])

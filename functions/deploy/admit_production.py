@@ -21,7 +21,7 @@ LEDGER = Ledger(settings.required("TABLE"))
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """{plan, smoke: {reason}, approval: null|{by, reason, at}, execution} -> the plan as of now, or the same
-    with {admitted: false, reason}; raises EndpointBusy."""
+    with {admitted: false, reason}; raises EndpointBusy and EndpointFailed."""
     plan = admit(event["plan"], event["smoke"], event.get("approval"), event["execution"])
     logger.info(plan["reason"], model=plan["model"], version=plan["version"], admitted=plan["admitted"])
     return plan

@@ -98,3 +98,11 @@ def test_the_machine_outlasts_the_longest_question_and_the_longest_deployment() 
     assert definition["TimeoutSeconds"] >= staging.LONGEST + longest_wait + admission.LOCK_SECONDS
     (waits,) = [state["TimeoutSeconds"] for _, name, state in states(definition) if name == "AskApproval"]
     assert waits == "{% $plan.staging.expires %}"
+
+
+@pytest.mark.parametrize("state", ["AdmitDeployment", "AdmitProduction"])
+def test_a_failed_endpoint_is_told_of_within_minutes(state: str) -> None:
+    usual = [] if state == "AdmitDeployment" else BY_PERSON.result.waits
+    result = BY_PERSON.run(**{state: staging_paths.Throw("EndpointFailed", "the endpoint is Failed")})
+    assert result.status == "FAILED" and "the endpoint is Failed" in result.cause
+    assert 60 <= sum(result.waits) - sum(usual) <= 600

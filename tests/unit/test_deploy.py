@@ -5,7 +5,7 @@ import pytest
 from botocore.validate import ParamValidator
 from deploy import admit_deployment, judge_shadow, promote_champion, record_rollback
 from evergreen import deployments, registry, shadows, shipping
-from evergreen.errors import EndpointBusy, EventInvalid, LockLost
+from evergreen.errors import EndpointBusy, EndpointFailed, EventInvalid, LockLost
 from evergreen.pairs import Agreement
 
 from tests.unit import world
@@ -118,10 +118,16 @@ def test_a_second_version_waits_for_the_first(ledger, sagemaker, executions):
     assert admit(approved(2), "two")["admitted"]
 
 
-@pytest.mark.parametrize("status", ["Updating", "Creating", "RollingBack", "Failed", "Deleting"])
+@pytest.mark.parametrize("status", ["Updating", "Creating", "RollingBack", "Deleting"])
 def test_a_busy_endpoint_is_waited_for(sagemaker, status):
     sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": status}
     with pytest.raises(EndpointBusy, match=f"is {status}"):
+        admit()
+
+
+def test_a_failed_endpoint_is_told_of_and_not_waited_for(sagemaker):
+    sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "Failed", "FailureReason": "no capacity"}
+    with pytest.raises(EndpointFailed, match="is Failed, and has to be deleted first: no capacity"):
         admit()
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import answers, aws, deployments, names, partner, serving, staging, times
-from .errors import AwsConflict, AwsNotFound, EndpointBusy
+from .errors import AwsConflict, AwsNotFound, EndpointBusy, EndpointFailed
 from .ledger import Ledger, Write, acquire, is_running
 
 # An update of an endpoint may take eight hours.
 LOCK_SECONDS = 13 * 3600
-BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting", "Failed")
+BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,18 @@ def _unknown(ledger: Ledger, approval: Approval, described: dict[str, Any]) -> s
 
 
 def endpoint_is_new(endpoint: str) -> bool:
-    """Whether there is no endpoint of that name; raises EndpointBusy while one changes."""
+    """Whether there is no endpoint of that name; raises EndpointBusy while one changes, and EndpointFailed
+    for one that nothing but its deletion will change."""
     try:
-        status = aws.call("sagemaker", "describe_endpoint", EndpointName=endpoint)["EndpointStatus"]
+        found = aws.call("sagemaker", "describe_endpoint", EndpointName=endpoint)
     except AwsNotFound:
         return True
+    status = found["EndpointStatus"]
     if status in BUSY:
         raise EndpointBusy(f"endpoint {endpoint} is {status}")
+    if status == "Failed":
+        why = found.get("FailureReason") or "SageMaker gave no reason"
+        raise EndpointFailed(f"endpoint {endpoint} is Failed, and has to be deleted first: {why}")
     return False
 
 

@@ -10,6 +10,7 @@ EvergreenError
 ├── LockLost            another execution took the lock over meanwhile
 ├── TrainingBusy        new code has to wait for the run in progress: try again later
 ├── EndpointBusy        an update is under way: try again later
+├── EndpointFailed      only deleting the endpoint helps: a person has to
 ├── SamplesMissing      a run left nothing to test a staged version with
 └── AwsError            what AWS answered, translated in `evergreen.aws`
     ├── AwsUnavailable  throttled, timed out or broken on their side: try again
@@ -58,6 +59,10 @@ class TrainingBusy(EvergreenError):
 
 class EndpointBusy(EvergreenError):
     """An update is under way on the endpoint; the caller tries again later."""
+
+
+class EndpointFailed(EvergreenError):
+    """The endpoint is Failed, which SageMaker never ends by itself: all that it takes is to be deleted."""
 
 
 class SamplesMissing(EvergreenError):

@@ -47,6 +47,7 @@ def _lambda(detail: dict[str, Any]) -> str:
         "BatchInvalid",
         "LockLost",
         "EndpointBusy",
+        "EndpointFailed",
         "SamplesMissing",
     )
     return message if known or not kind else f"{kind}: {message}"
