@@ -46,6 +46,10 @@ BAD_FILE = Throw(
     "States.TaskFailed",
     json.dumps({"TransformJobStatus": "Failed", "FailureReason": "Bad HTTP status received: 400"}),
 )
+NO_QUOTA = Throw(
+    "SageMaker.ResourceLimitExceededException",
+    "'ml.m5.large for transform job usage' is 20 Instances, with current utilization of 20 Instances",
+)
 
 USUAL = {
     "AdmitBatch": PLAN,
@@ -88,6 +92,16 @@ SCENARIOS = [
         "a file that cannot be scored",
         path=f"{_SCORED} > FindOutputs > HasOutputs > {_FAILED}",
         mocks={"ScoreBatch": BAD_FILE},
+    ),
+    path(
+        "one file of a burst waits until the jobs of others have ended",
+        path=f"{_SCORED} > {_CAPTURED} > {_TOLD} > BatchCompleted",
+        mocks={"ScoreBatch": [*[NO_QUOTA] * 40, USUAL["ScoreBatch"]]},
+    ),
+    path(
+        "a quota that stays used up is told",
+        path=f"{_SCORED} > FindOutputs > HasOutputs > {_FAILED}",
+        mocks={"ScoreBatch": NO_QUOTA},
     ),
     path(
         "one file of two cannot be scored",
