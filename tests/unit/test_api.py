@@ -8,13 +8,13 @@ import champions
 import labels
 import predictions
 import pytest
-from evergreen import aws, partner, registry, times
+from evergreen import aws, partner, times
 from evergreen.errors import AwsRejected, AwsUnavailable
 from evergreen.ledger import Write, acquire, history, put
 
 from tests.unit import world
 from tests.unit.conftest import intercept
-from tests.unit.world import execution, kinds
+from tests.unit.world import execution
 
 ANN = "arn:aws:iam::123456789012:user/ann"
 ROW = {"flight_id": "f1", "origin": "JFK", "dep_hour": 8, "distance": 100.5, "temp": None}
@@ -304,61 +304,6 @@ def test_a_person_asks_for_a_training(sent):
     assert (sent[0]["EventBusName"], sent[0]["DetailType"]) == ("evergreen", "TrainingRequested")
     assert call("POST", "/models/ghosts/train")[0] == 404
     assert call("POST", "/models/flights/train", headers={"idempotency-key": "a b"})[0] == 400
-
-
-def decide(decision, version=1, **more):
-    body = {"decision": decision, "reason": "looked at its figures"} | more
-    return call("POST", f"/models/flights/versions/{version}/approval", body)
-
-
-def test_an_approval_says_why_and_by_whom(ledger, sagemaker):
-    world.registered(ledger)
-    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
-    assert decide("approve") == (200, {"model": "flights", "version": 1, "status": "Approved", "by": ANN})
-    assert (
-        sagemaker.packages[f"{world.GROUP}/1"]["ApprovalDescription"] == f"looked at its figures (by {ANN})"
-    )
-    status, answer = decide("approve")
-    assert status == 409
-    assert "is Approved, not pending" in answer["message"]
-
-
-def test_a_rejection_is_recorded(ledger, sagemaker):
-    world.registered(ledger)
-    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
-    assert decide("reject")[0] == 200
-    assert sagemaker.packages[f"{world.GROUP}/1"]["ModelApprovalStatus"] == "Rejected"
-    assert [row["by"] for row in kinds(ledger, "PackageRejected")] == [ANN]
-    status, answer = decide("approve")
-    assert status == 409
-    assert '"force": true' in answer["message"]
-    assert decide("approve", force=True)[0] == 200
-
-
-def test_a_rejection_that_was_cut_short_is_sent_again(ledger, sagemaker, monkeypatch):
-    world.registered(ledger)
-    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
-    with monkeypatch.context() as patch:
-        patch.setattr(registry, "reject", lambda *args: (_ for _ in ()).throw(AwsUnavailable("down")))
-        assert decide("reject")[0] == 503
-    assert decide("reject")[0] == 200
-    assert len(kinds(ledger, "PackageRejected")) == 1
-
-
-@pytest.mark.parametrize(
-    ("version", "body", "status"),
-    [
-        (9, {"decision": "approve", "reason": "x"}, 404),
-        ("one", {"decision": "approve", "reason": "x"}, 404),
-        (1, {"decision": "maybe", "reason": "x"}, 400),
-        (1, {"decision": "approve"}, 400),
-        (1, {"decision": "approve", "reason": " "}, 400),
-    ],
-)
-def test_a_bad_decision(ledger, sagemaker, version, body, status):
-    world.registered(ledger)
-    sagemaker.package(f"{world.GROUP}/1", "PendingManualApproval")
-    assert call("POST", f"/models/flights/versions/{version}/approval", body)[0] == status
 
 
 def roll_back(**more):
