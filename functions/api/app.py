@@ -106,7 +106,7 @@ def roll_back(model: str) -> tuple[dict[str, Any], int]:
 @app.exception_handler(Refused)
 def refuse(refused: Refused) -> Response:
     """A request that will not do."""
-    logger.info(refused.message, status=refused.status)
+    logger.info(refused.logged, status=refused.status)
     return Response(refused.status, "application/json", refused.body())
 
 

@@ -87,7 +87,8 @@ def invoke(endpoint: str, rows: list[dict[str, Any]], request_id: str) -> list[d
         raise Refused(503, f"endpoint {endpoint} is not in service") from error
     except (AwsRejected, AwsConflict) as error:
         if error.code == "ModelError":
-            raise Refused(502, f"the model failed: {error}") from error
+            message, logged = f"the model failed: {error}", f"the model of {endpoint} failed"
+            raise Refused(502, message, logged=logged) from error
         raise
     answers = [json.loads(line) for line in answer["Body"].read().splitlines() if line.strip()]
     if len(answers) != len(rows):

@@ -8,11 +8,15 @@ SHOWN = 20
 
 
 class Refused(Exception):
-    """A status, a message, and the fields with the reason for each."""
+    """A status, a message, and the fields with the reason for each. `logged`: what the log has instead of a
+    message that may quote the caller's data."""
 
-    def __init__(self, status: int, message: str, errors: list[dict[str, Any]] | None = None):
+    def __init__(
+        self, status: int, message: str, errors: list[dict[str, Any]] | None = None, logged: str = ""
+    ):
         super().__init__(message)
         self.status, self.message, self.errors = status, message, errors or []
+        self.logged = logged or message
 
     def body(self) -> str:
         """As JSON."""

@@ -83,12 +83,11 @@ def ask(endpoint: str, row: dict[str, Any]) -> Reply:
     except AwsRejected as error:
         if error.code != "ModelError":
             raise
-        original = error.__cause__.response
-        said = original.get("OriginalMessage") or str(error)
-        return Reply(original.get("OriginalStatusCode") or 500, said, time.monotonic() - start)
+        status = error.__cause__.response.get("OriginalStatusCode") or 500
+        return Reply(status, None, time.monotonic() - start)
     body = answer["Body"].read()
     seconds = time.monotonic() - start
     try:
         return Reply(200, json.loads(body), seconds)
     except ValueError:
-        return Reply(200, body.decode(errors="replace"), seconds)
+        return Reply(200, f"{len(body)} bytes that are no JSON", seconds)
