@@ -12,7 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from .errors import AwsConflict, AwsDenied, AwsError, AwsNotFound, AwsRejected, AwsUnavailable
 
 # A handler has seconds, not minutes; the state machine tries again with patience.
-_CONFIG = Config(connect_timeout=3, read_timeout=25, retries={"mode": "standard", "total_max_attempts": 4})
+_ATTEMPTS = 4
+# A model that hangs would be asked four times while the caller waits, and each time may be captured.
+_ASKED_ONCE = ("sagemaker-runtime",)
 
 _NOT_FOUND = {"404", "NoSuchKey", "NoSuchVersion", "ResourceNotFound", "ResourceNotFoundException"}
 _NOT_FOUND |= {"ExecutionDoesNotExist", "NotFound"}
@@ -25,7 +27,8 @@ _UNAVAILABLE = {"TransactionInProgressException", "ServiceUnavailable", "SlowDow
 @functools.cache
 def client(service: str) -> Any:
     """The boto3 client of a service: made at its first use and kept for the life of the process."""
-    return boto3.client(service, config=_CONFIG)
+    retries = {"mode": "standard", "total_max_attempts": 1 if service in _ASKED_ONCE else _ATTEMPTS}
+    return boto3.client(service, config=Config(connect_timeout=3, read_timeout=25, retries=retries))
 
 
 def call(service: str, operation: str, **params: Any) -> dict[str, Any]:
