@@ -151,6 +151,8 @@ def test_a_question_expires_and_a_run_that_is_stopped_leaves_nothing(model: Site
     site.owner.post(f"/models/{NAME}/versions/{version}/approval", again)
     second = site.wait("the second staging", lambda: asked(site, version))
     assert second["deployment"] != waiting["deployment"]
+    with pytest.raises(ApiError, match=rf"409.*Approved, not pending: {second['deployment']} is under way"):
+        site.owner.post(f"/models/{NAME}/versions/{version}/approval", again)
     (running,) = [each for each in site.executions("deploy", ships(NAME, version)) if each.running]
     site.client("stepfunctions").stop_execution(executionArn=running.arn)
     cleaned = site.ended("deploy", lambda each: each.event["detail"].get("executionArn") == running.arn)
