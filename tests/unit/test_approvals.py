@@ -7,6 +7,7 @@ from evergreen.ledger import put
 
 from tests.unit import world
 from tests.unit.test_api import ANN, call, flights  # noqa: F401 (fixtures)
+from tests.unit.test_deploy import admit, approved
 from tests.unit.world import execution, kinds
 
 
@@ -103,6 +104,16 @@ def test_a_version_under_way_is_not_approved_again_until_its_execution_is_dead(
     assert answer["message"].endswith(f"{DEPLOYMENT} is under way")
     executions.clear()
     assert decide("approve", force=True)[0] == 200
+
+
+def test_a_version_whose_deployment_died_ships_by_its_second_approval(ledger, sagemaker, executions):
+    world.registered(ledger)
+    sagemaker.package(f"{world.GROUP}/1", "Approved")
+    died = admit()
+    assert not admit(name="again")["admitted"], "the first approval was answered"
+    assert decide("approve", force=True)[0] == 200
+    plan = admit(approved(at="2013-03-03T00:00:00Z"), "two")
+    assert plan["admitted"] and plan["deployment"] != died["deployment"]
 
 
 @pytest.mark.parametrize("shipped", ["InService", "Replaced"])
