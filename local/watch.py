@@ -17,6 +17,7 @@ from typing import Any
 from local.wording import CAUSES, iso, short_day
 
 POLL_SECONDS = 0.25
+PAGE = 50  # executions asked for at once
 SHOWN = ("Task", "Wait", "Map", "Parallel")  # Choice and Pass states take no time and say nothing
 BRIEF = ("monitor", "respond")  # machines that tell on one line, when they end
 
@@ -158,11 +159,30 @@ class Watch:
         """Reads what is new; the thread calls it, and so may anyone who cannot wait."""
         with self._lock:
             for machine, arn in self._machines.items():
-                listed = self._client.list_executions(stateMachineArn=arn, maxResults=50)["executions"]
-                for item in reversed(listed):
-                    known = self._executions.get(item["executionArn"])
-                    if known is None or known.running:
-                        self._read(machine, item, known)
+                for item in reversed(self._news(machine, arn)):
+                    self._read(machine, item, self._executions.get(item["executionArn"]))
+
+    def _news(self, machine: str, arn: str) -> list[dict]:
+        """What is new or was running, newest first: page by page, down to the oldest that was running. A
+        schedule that the clock jumps over starts hundreds at once."""
+        unseen = {
+            found.arn for found in self._executions.values() if found.machine == machine and found.running
+        }
+        news: list[dict] = []
+        pages = self._client.get_paginator("list_executions").paginate(
+            stateMachineArn=arn, PaginationConfig={"PageSize": PAGE}
+        )
+        for page in pages:
+            fresh = [
+                item
+                for item in page["executions"]
+                if item["executionArn"] in unseen or item["executionArn"] not in self._executions
+            ]
+            news += fresh
+            unseen -= {item["executionArn"] for item in fresh}
+            if not fresh and not unseen:
+                break
+        return news
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_SECONDS):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,10 +57,11 @@ def test_a_failure_is_read_out_of_its_json():
 
 
 class StepFunctions:
-    """One execution whose history grows; stands for the API's client."""
+    """One execution whose history grows, on the page behind `newer` ones; stands for the API's client."""
 
     def __init__(self) -> None:
         self.status, self.events, self.began = "RUNNING", [], datetime.now(UTC)
+        self.newer: list[str] = []
 
     def enter(self, kind: str, name: str) -> None:
         self._add(f"{kind}StateEntered", stateEnteredEventDetails={"name": name})
@@ -73,9 +75,6 @@ class StepFunctions:
     def _add(self, kind: str, **details: dict) -> None:
         self.events.append({"type": kind, "timestamp": datetime.now(UTC), **details})
 
-    def list_executions(self, **_: object) -> dict:
-        return {"executions": [{"executionArn": "arn:x", "status": self.status, "startDate": self.began}]}
-
     def describe_execution(self, **_: object) -> dict:
         event = json.loads((EVENTS / "monitor-violation-found.json").read_text())
         return {
@@ -85,11 +84,26 @@ class StepFunctions:
             "cause": '{"errorMessage": "the table is gone"}',
         }
 
-    def get_paginator(self, _: str) -> "StepFunctions":
-        return self
+    def get_paginator(self, operation: str) -> "Pages":
+        return Pages(getattr(self, operation))
+
+    def list_executions(self) -> list[dict]:
+        newer = [
+            {"executionArn": f"arn:{n}", "status": "SUCCEEDED", "startDate": self.began} for n in self.newer
+        ]
+        first = {"executionArn": "arn:x", "status": self.status, "startDate": self.began}
+        return [{"executions": page} for page in (newer, [first]) if page]
+
+    def get_execution_history(self) -> list[dict]:
+        return [{"events": list(self.events)}]
+
+
+class Pages:
+    def __init__(self, listed: Callable[[], list[dict]]) -> None:
+        self._listed = listed
 
     def paginate(self, **_: object) -> list[dict]:
-        return [{"events": list(self.events)}]
+        return self._listed()
 
 
 def test_an_execution_is_told_state_by_state():
@@ -114,6 +128,15 @@ def test_an_execution_is_told_state_by_state():
     assert "= TrainingFailed" in lines[-1] and "the table is gone" in lines[-1]
     assert watch.busy(set(), 0) == []
     assert watch.busy({"TrainingFailed"}, 60)  # it may have started another machine
+
+
+def test_an_execution_ends_behind_a_page_of_newer_ones():
+    machine = StepFunctions()
+    watch = Watch(machine, {"train": "arn:train"}, lambda _: None)
+    watch.poll()
+    machine.newer, machine.status = [f"arn:{n}" for n in range(50)], "SUCCEEDED"
+    watch.poll()
+    assert (len(watch.executions()), watch.running()) == (51, [])
 
 
 # --- the outside world

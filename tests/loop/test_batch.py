@@ -2,6 +2,7 @@
 monitored as requests are."""
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -31,11 +32,13 @@ BY_SCHEDULE = BATCH | {
 
 
 @pytest.fixture(scope="module")
-def nightly(site: Site) -> Site:
+def nightly(site: Site) -> Iterator[Site]:
     """The first version of the model in service."""
     site.upload(NAME, "2013.parquet", folders.parquet(folders.sample()))
     deployed(site, BATCH)
-    return site
+    yield site
+    schedule = {"GroupName": "evergreen", "Name": f"{NAME}-batch"}
+    site.client("scheduler").delete_schedule(**schedule)  # or a day of other tests fires it 288 times
 
 
 def deployed(site: Site, edits: dict, code: dict | None = None) -> Execution:
