@@ -7,7 +7,7 @@ IAM: dynamodb:GetItem, PutItem on the table.
 from typing import Any
 
 from evergreen import batches, settings
-from evergreen.ledger import Ledger, history, put
+from evergreen.ledger import Ledger, put
 from evergreen.telemetry import emit, logger
 
 LEDGER = Ledger(settings.required("TABLE"))
@@ -26,20 +26,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def record(plan: dict[str, Any], files: list[dict[str, Any]], rows: int, execution: str) -> None:
     """The files and their history, once; the batch too, where these are all of its files."""
     model, batch = plan["model"], plan["batch"]
-    row = history(
-        model,
-        plan["cause"]["at"],
-        "BatchScored",
-        batch,
-        batch=batch,
-        version=plan["version"],
-        package_arn=plan["packageArn"],
-        inputs=[{"name": each["name"], "version": each["version"]} for each in files],
-        output=f"s3://{plan['bucket']}/{plan['output']}",
-        rows=rows,
-        cause=plan["cause"],
-        execution=execution,
-    )
+    output = f"s3://{plan['bucket']}/{plan['output']}"
+    row = batches.told(plan, "BatchScored", files, execution, output=output, rows=rows)
     status = batches.SCORED if len(files) == len(plan["inputs"]) else batches.STARTED
     record = LEDGER.need(model, f"BATCH#{batch}") | {"status": status, "rows": rows}
     scored = batches.ended(LEDGER, plan, files, batches.SCORED)

@@ -8,7 +8,7 @@ IAM: dynamodb:GetItem, PutItem on the table.
 from typing import Any
 
 from evergreen import batches, explain, settings
-from evergreen.ledger import Ledger, history, put
+from evergreen.ledger import Ledger, put
 from evergreen.telemetry import emit, logger
 
 LEDGER = Ledger(settings.required("TABLE"))
@@ -29,19 +29,7 @@ def record(plan: dict[str, Any], scored: list[dict[str, Any]], reason: str, exec
     model, batch = plan["model"], plan["batch"]
     done = {each["name"] for each in scored}
     files = [each for each in plan["inputs"] if each["name"] not in done]
-    row = history(
-        model,
-        plan["cause"]["at"],
-        "BatchFailed",
-        batch,
-        batch=batch,
-        version=plan["version"],
-        package_arn=plan["packageArn"],
-        inputs=[{"name": each["name"], "version": each["version"]} for each in files],
-        reason=reason,
-        cause=plan["cause"],
-        execution=execution,
-    )
+    row = batches.told(plan, "BatchFailed", files, execution, reason=reason)
     record = LEDGER.need(model, f"BATCH#{batch}") | {"status": batches.FAILED, "reason": reason}
     failed = batches.ended(LEDGER, plan, files, batches.FAILED)
     LEDGER.commit_once(row, put(model, f"BATCH#{batch}", record), *failed)

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import names
 from .events import Cause
-from .ledger import ABSENT, Item, Ledger, Write, put
+from .ledger import ABSENT, Item, Ledger, Write, history, put
 
 # A batch, its history and its files are one transaction, of a hundred items at most.
 MOST_INPUTS = 50
@@ -95,6 +95,23 @@ def ended(ledger: Ledger, plan: dict[str, Any], files: list[dict[str, Any]], sta
             ours = "#batch = :batch"
             writes.append(put(plan["model"], key, item | {"status": status}, ours, batch=plan["batch"]))
     return writes
+
+
+def told(plan: dict[str, Any], kind: str, files: list[dict[str, Any]], execution: str, **more: Any) -> Write:
+    """The history row of files that have come to their end together."""
+    return history(
+        plan["model"],
+        plan["cause"]["at"],
+        kind,
+        plan["batch"],
+        batch=plan["batch"],
+        version=plan["version"],
+        package_arn=plan["packageArn"],
+        inputs=[{"name": each["name"], "version": each["version"]} for each in files],
+        cause=plan["cause"],
+        execution=execution,
+        **more,
+    )
 
 
 def transform(batch: dict[str, Any], files: int) -> dict[str, Any]:
