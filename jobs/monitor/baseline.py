@@ -27,7 +27,7 @@ from jobs.monitor.tally import Layout, Tally
 from jobs.monitor.window import Window
 from jobs.spec import MULTICLASS, Feature, Spec
 
-FORMAT = 3
+FORMAT = 4
 THRESHOLD = 0.1  # Model Monitor's default comparison_threshold
 DAY = 86_400_000_000  # microseconds
 Rows = pa.Table | Scan

@@ -15,7 +15,7 @@ holds where `limit` does, and where blocks do not depend on those before. `limit
 of baseline and no tolerance, 3 to 4 % of the weeks of real flights were in alarm, with a tenth 0.9 %.
 Where to clip is a part of the bet. A little under the mean gives power against large changes: a block twice
 as bad as usual may then multiply the bet by more than two. A small change is seen soonest by who looks at
-whole blocks: clipped at -0.5, a Gaussian's mean holds 87 % of the information on its shift, at -2 99 %.
+whole blocks: clipped at -0.5, a Gaussian's mean holds 86 % of the information on its shift, at -1.5 98 %.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import numpy as np
 from jobs.monitor.bootstrap import CONFIDENCE, student
 
 HIGH = 6.0  # standard deviations; what is worse counts as this
-# From small changes to large: where a block's loss is clipped, in standard deviations; lambda, as a share of
-# 1 / limit; the bet's weight.
-LOWS = np.array([-2.0, -2.0, -0.5])
-BETS = np.array([0.3, 0.7, 0.5])
-WEIGHTS = np.array([0.5, 0.25, 0.25])
+# A bet on small changes and one on large: where a block's loss is clipped, in standard deviations; lambda, as
+# a share of 1 / limit; the bet's weight.
+LOWS = np.array([-1.5, -0.5])
+BETS = np.array([0.3, 0.5])
+WEIGHTS = np.array([0.6, 0.4])
 ROOF = 10.0  # M stays under this many thresholds, so that a model that recovers is believed within days
 LEAST_BLOCKS = 5
 FALSE_ALARMS = 0.01

@@ -24,7 +24,7 @@ from jobs.monitor import detector
 from tests.bench.environments import environment
 
 PEER = Path(__file__).parent / "peers" / "river_drift.py"
-STREAMS, WARM, ROWS, CHANGE, BLOCK = 200, 5000, 5000, 1000, 5
+STREAMS, WARM, ROWS, CHANGE, BLOCK = 500, 5000, 5000, 1000, 5
 RATE, FALSE_ALARMS = 0.2, 0.01
 CHANGES = (0.05, 0.10, 0.20)
 

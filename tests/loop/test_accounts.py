@@ -176,12 +176,13 @@ def test_a_rollback_rejects_the_package_in_the_other_account(pair: Pair) -> None
     error, cause = pair.serving.failure(execution)
     assert error == "DeploymentRolledBack"
 
-    def rejected() -> bool:
-        return pair.training.package("swift", version)["ModelApprovalStatus"] == "Rejected"
+    def recorded() -> list[Json]:
+        return pair.training.history("swift", "DeploymentRolledBack", run.cause["id"])
 
-    pair.training.wait("the package to be rejected", rejected)
-    assert cause.split("/")[0] in pair.training.package("swift", version)["ApprovalDescription"]
-    [rolled_back] = pair.training.history("swift", "DeploymentRolledBack", run.cause["id"])
+    [rolled_back] = pair.training.wait("the rollback in the other ledger", recorded)
+    package = pair.training.package("swift", version)
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert cause.split("/")[0] in package["ApprovalDescription"]
     assert (rolled_back["version"], rolled_back["reason"]) == (version, cause)
     assert pair.serving.champion("swift") == champion
     assert pair.training.view("swift")["champion"]["version"] == champion["version"]
