@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 K = 4096
+MANY = 8  # times k: from so many hashes on, a bound that drops most of them is worth a look
 
 
 class Distinct:
@@ -86,6 +87,8 @@ class Distinct:
             [self.counts, *(np.ones(len(part), np.int64) if n is None else n for part, n in self._new)]
         )
         self._new, self._size = [], 0
+        if len(hashes) > MANY * self.k:
+            hashes, counts = self._least(hashes, counts)
         if len(hashes) > self.k:
             ordered = np.sort(hashes)
             ordered = ordered[np.flatnonzero(ordered[1:] != ordered[:-1])]  # the greatest may be left out:
@@ -101,3 +104,12 @@ class Distinct:
             self.limit = self.hashes[self.k]
             self.hashes, self.counts = self.hashes[: self.k].copy(), self.counts[: self.k].copy()
         return self
+
+    def _least(self, hashes: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those that can matter, found without a sort: hashes are uniform, so that twice as many as wanted
+        lie under this bound, unless most of them are repeated."""
+        bound = np.uint64(2 * self.k * 2**64 // len(hashes))
+        kept = np.flatnonzero(hashes < bound)
+        if len(np.unique(hashes[kept])) <= self.k:
+            return hashes, counts
+        return hashes[kept], counts[kept]

@@ -73,14 +73,11 @@ class Quantiles:
     def items(self) -> tuple[np.ndarray, np.ndarray]:
         """(the kept values, ascending; int64 how many rows are less than or equal to each)."""
         if self._items is None:
-            heights = [(part, height) for height, parts in enumerate(self._levels) for part in parts]
-            if not heights:
-                self._items = np.zeros(0), np.zeros(0, np.int64)
-            else:
-                values = np.concatenate([part for part, _ in heights])
-                weights = np.concatenate([np.full(len(part), 1 << height) for part, height in heights])
-                order = np.argsort(values, kind="stable")
-                self._items = values[order], np.cumsum(weights[order])
+            levels = [np.sort(np.concatenate([np.zeros(0), *parts])) for parts in self._levels]
+            values = np.concatenate(levels)
+            weights = np.repeat(1 << np.arange(len(levels)), [len(level) for level in levels])
+            order = np.argsort(values, kind="stable")  # a few sorted runs: a merge
+            self._items = values[order], np.cumsum(weights[order])
         return self._items
 
     def cdf(self, x: np.ndarray | float) -> np.ndarray:

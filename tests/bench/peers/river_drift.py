@@ -40,7 +40,9 @@ GRID = {
         (f"drift_threshold={level}", lambda level=level: DDM(drift_threshold=level)) for level in (3.0, 3.5)
     ],
     "Page-Hinkley": page_hinkley({0.005: (80, 90, 100)}),
-    "Page-Hinkley, delta in hindsight": page_hinkley({0.02: (31, 32, 33, 34), 0.03: (23, 24, 25), 0.04: (20, 22)}),
+    "Page-Hinkley, delta in hindsight": page_hinkley(
+        {0.02: (31, 32, 33, 34), 0.03: (23, 24, 25), 0.04: (20, 22)}
+    ),
     "HDDM_A": [
         (f"drift_confidence={level}", lambda level=level: HDDM_A(drift_confidence=level))
         for level in (0.001, 0.0003)
