@@ -98,7 +98,8 @@ def false_alarms(repeats: int = REPEATS) -> None:
             _alarms(name, year, what, window, repeats, partial(_days, year, baseline, window, rows))
         for stretches, window in STRETCHES:
             what = f"{stretches:4} x {window:<2} {window:4} in a row  all"
-            _alarms(name, year, what, window, repeats, partial(_stretches, year, stretches, window))
+            draw = partial(_stretches, year, stretches, window)
+            _alarms(name, year, what, window, 2 * repeats, draw)  # there are few: each counts several times
 
 
 def _alarms(name: str, year: Year, what: str, window: int, repeats: int, draw: Draw) -> None:
@@ -127,19 +128,28 @@ def _stretches(
 
 def power(repeats: int = REPEATS // 5) -> None:
     print(f"\nPower at a stated {RATE:.0%}: share of {repeats} changed windows in which the column is named")
-    print("data     change                      90 days, 7   30 days, 7   90 days, 1   Evidently  Robust 0.1")
+    print(
+        "data     change                      90 days, 7   30 days, 7   12 weeks, 1   90 days, 1   "
+        "Evidently  Robust 0.1"
+    )
     for name, changes in POWER.items():
         year = Year.of(name)
+        draws = (
+            (7, partial(_days, year, 90, 7, 0)),
+            (7, partial(_days, year, 30, 7, 0)),
+            (7, partial(_stretches, year, 12, 7)),
+            (1, partial(_days, year, 90, 1, 0)),
+        )
         for what, (column, change) in changes.items():
             cells, theirs = [], {"evidently": 0, "robust": 0}
-            for baseline, window in ((90, 7), (30, 7), (90, 1)):
+            for place, (window, draw) in enumerate(draws):
                 rng = np.random.default_rng(SEED)
                 found = 0
                 for _ in range(repeats):
-                    before, now = year.draw(baseline, window, rng)
+                    before, now = draw(rng)
                     pair = profiles(year.schema, before, change(now, rng))
                     found += column in drifted(calibrate(*pair, length=window))
-                    if (baseline, window) == (90, 7):
+                    if not place:
                         alarms = peers(*pair)
                         theirs = {rule: theirs[rule] + alarms[rule] for rule in theirs}
                 cells.append(found / repeats)
