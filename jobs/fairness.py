@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jobs import gains
-from jobs.monitor import bias
+from jobs.monitor import bias, bias_figures
 from jobs.monitor.bias_metrics import measure, pooled_error
 from jobs.monitor.tally import Tally
 from jobs.monitor.window import Window
@@ -34,7 +34,7 @@ def groups(spec: Spec, holdout: Window) -> tuple[dict[str, dict[str, Any]], list
 
 
 def _groups(tally: Tally) -> dict[str, dict[str, Any]]:
-    drawn = bias.resampled(tally)
+    drawn = bias_figures.resampled(tally)
     chances = _chances(tally, drawn)
     rows = tally.counts.sum((0, 2, 3, 4))
     return {
@@ -49,14 +49,14 @@ def _groups(tally: Tally) -> dict[str, dict[str, Any]]:
                 for name, entry in metrics.items()
             },
         }
-        for position, (group, metrics) in enumerate(bias.of_groups(tally, drawn).items())
+        for position, (group, metrics) in enumerate(bias_figures.by_group(tally, drawn).items())
     }
 
 
 def _chances(tally: Tally, drawn: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
     """metric -> of each group: the chance of so large a distance from no bias on its side."""
     # Without enough days rows are drawn, each for itself.
-    blocks = len(tally.days) if len(tally.days) >= bias.MIN_DAYS else tally.rows
+    blocks = len(tally.days) if len(tally.days) >= bias_figures.MIN_DAYS else tally.rows
     counts = tally.counts.sum(0)
     found = {}
     for name, tested in LIMITED.items():

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.contract import JobError
-from jobs.monitor.bias_metrics import NAMES, measure, neutral
+from jobs.monitor.bias_figures import by_group, plain, resampled
+from jobs.monitor.bias_metrics import NAMES, neutral
 from jobs.monitor.bias_null import Null
 from jobs.monitor.groups import MAX_CLASSES, Layout, Outcome, facet_of, largest, with_stratum
 from jobs.monitor.tally import Tally
@@ -25,13 +26,10 @@ from jobs.spec import BINARY, REGRESSION, Spec
 
 CHECK = "bias_drift_check"
 MIN_ROWS = 100  # of a group, and of everyone else
-MIN_SUPPORT = 20  # smallest denominator of a metric: a recall of three positives says nothing
 FALSE_ALARMS = 0.01  # per window, over all groups and metrics
 FLOOR = 0.05  # a move that matters, of a difference between two shares
 FLOORS = {"DI": 0.2, "DCA": 0.2, "DCR": 0.2, "TE": 0.5, "KL": 0.1}  # of ratios, and of what is not bounded
 JUDGED = ("DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR")
-REPLICATES = 200
-MIN_DAYS = 5  # fewer are not resampled as days
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 Skipped = list[dict[str, Any]]
 
@@ -136,7 +134,7 @@ def tallies(
 
 def reference(baseline: Sequence[Tally]) -> dict[str, dict[str, dict[str, Any]]]:
     """The baseline's own figures: group -> metric -> {value, low, high, rows}."""
-    return {group: found for tally in baseline for group, found in of_groups(tally, resampled(tally)).items()}
+    return {group: found for tally in baseline for group, found in by_group(tally, resampled(tally)).items()}
 
 
 def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settings) -> Comparison:
@@ -146,7 +144,7 @@ def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settin
     pairs = [(tally, known[tally.layout]) for tally in window if tally.layout in known]
     null = Null([before for _, before in pairs], [now for now, _ in pairs], settings.metrics)
     for index, (now, before) in enumerate(pairs):
-        measured, past = of_groups(now, resampled(now)), _values(before)
+        measured, past = by_group(now, resampled(now)), plain(before)
         for position, group in enumerate(now.layout.facet.groups):
             rows = min(_smaller(now, position), _smaller(before, position))
             if rows < settings.min_rows:
@@ -160,68 +158,6 @@ def compare(window: Sequence[Tally], baseline: Sequence[Tally], settings: Settin
         for name, entry in figures.items():
             result.violations += _judge(group, name, entry, threshold, settings)
     return result
-
-
-def resampled(tally: Tally) -> dict[str, np.ndarray]:
-    """metric -> (replicates, groups): whole days drawn with replacement where there are MIN_DAYS, as rows of
-    a day are not independent; else rows (each count a Poisson draw)."""
-    generator = np.random.default_rng(0)
-    days = len(tally.days)
-    if days >= MIN_DAYS:
-        weights = generator.multinomial(days, np.full(days, 1 / days), size=REPLICATES).astype(float)
-        drawn = [np.tensordot(weights, part, 1) for part in (tally.counts, tally.classes)]
-    else:
-        drawn = [
-            generator.poisson(part.sum(0), size=(REPLICATES, *part.shape[1:])).astype(float)
-            for part in (tally.counts, tally.classes)
-        ]
-    return {name: found for name, (found, _) in measure(*_totals(*drawn)).items()}
-
-
-def of_groups(tally: Tally, drawn: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, Any]]]:
-    """group -> metric -> {value, low, high, rows}; metrics without enough support are left out. `drawn`: as
-    `resampled` gives it."""
-    intervals = {name: _interval(replicates) for name, replicates in drawn.items()}
-    rows = tally.counts.sum((0, 2, 3, 4))
-    return {
-        group: {
-            name: {
-                "value": value,
-                "low": round(float(intervals[name][0, position]), 5),
-                "high": round(float(intervals[name][1, position]), 5),
-                "rows": int(rows[position]),
-            }
-            for name, value in values.items()
-            if np.isfinite(intervals[name][:, position]).all()
-        }
-        for position, (group, values) in enumerate(_values(tally).items())
-    }
-
-
-def _values(tally: Tally) -> dict[str, dict[str, float]]:
-    measured = measure(*_totals(tally.counts.sum(0), tally.classes.sum(0)))
-    return {
-        group: {
-            name: round(float(values[position]), 5)
-            for name, (values, support) in measured.items()
-            if np.isfinite(values[position]) and support[position] >= MIN_SUPPORT
-        }
-        for position, group in enumerate(tally.layout.facet.groups)
-    }
-
-
-def _interval(drawn: np.ndarray) -> np.ndarray:
-    """(2, groups): the middle 95 % of the replicates in which a metric is defined."""
-    whole = np.isfinite(drawn).all(0)
-    bounds = np.full((2, drawn.shape[1]), np.nan)
-    bounds[:, whole] = np.quantile(drawn[:, whole], [0.025, 0.975], axis=0)
-    for position in np.flatnonzero(~whole & np.isfinite(drawn).any(0)):
-        bounds[:, position] = np.nanquantile(drawn[:, position], [0.025, 0.975])
-    return bounds
-
-
-def _totals(counts: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    return counts, classes if classes.shape[-1] else None
 
 
 def _against(now: dict[str, Any], before: dict[str, float]) -> dict[str, dict[str, Any]]:
