@@ -6,7 +6,7 @@ IAM: dynamodb:GetItem, PutItem on the table.
 
 from typing import Any
 
-from evergreen import names, settings
+from evergreen import deployments, names, settings
 from evergreen.errors import AwsConflict, LockLost
 from evergreen.ledger import Ledger, history, put, release
 from evergreen.telemetry import emit, logger
@@ -43,8 +43,7 @@ def promote(plan: dict[str, Any], execution: str) -> dict[str, Any] | None:
         "approved_by": started["approved_by"],
         "approved_at": started["approved_at"],
         "promoted_at": started["approved_at"],
-        "previous": before
-        and {name: value for name, value in before.items() if name not in ("pk", "sk", "previous")},
+        "previous": deployments.predecessor(before, plan["version"]),
     }
     writes = [
         put(model, "CHAMPION", champion),
@@ -52,7 +51,7 @@ def promote(plan: dict[str, Any], execution: str) -> dict[str, Any] | None:
         put(model, f"DEPLOYMENT#{deployment}", started | {"status": "Promoted"}),
         release(model, "deploy", execution),
     ]
-    if before:
+    if before and before["version"] != plan["version"]:
         key = names.package(before["version"])
         writes.append(put(model, key, LEDGER.need(model, key) | {"status": "Replaced"}))
     told = ("version", "run", "package_arn", "deployment", "cause", "metrics", "approved_by")

@@ -7,7 +7,7 @@ IAM: dynamodb:GetItem, PutItem on the table.
 
 from typing import Any
 
-from evergreen import events, names, settings
+from evergreen import deployments, events, names, settings
 from evergreen.errors import AwsConflict, AwsUnavailable
 from evergreen.ledger import ABSENT, Ledger, Write, changed, history, put
 from evergreen.telemetry import logger
@@ -65,14 +65,11 @@ def crowned(
 ) -> list[Write]:
     """The champion, what it replaces, and both packages."""
     champion = {name: value for name, value in package.items() if name not in NOT_CARRIED}
-    previous = before and {
-        name: value for name, value in before.items() if name not in ("pk", "sk", "previous")
-    }
     champion |= {
         "endpoint": detail.get("endpoint"),  # none where the model scores batches
         "deployment": detail["deployment"],
         "promoted_at": at,
-        "previous": previous,
+        "previous": deployments.predecessor(before, package["version"]),
     }
     unchanged = "#deployment = :before" if before else ABSENT
     seen = {"before": before["deployment"]} if before else {}

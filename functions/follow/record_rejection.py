@@ -36,17 +36,16 @@ def record(event: dict[str, Any]) -> tuple[str, int, str]:
     known = LEDGER.get(model, f"DEPLOYMENT#{deployment}") or {}
     if known.get("status") == STATUS[kind]:
         return model, version, reason
-    by_person = cause.kind == "person" and event["source"] == "evergreen.respond"
-    by = cause.by if by_person else event["source"].replace(".", " ")
-    registry.reject(package["package_arn"], f"{SAID[kind]}: {reason}", by)
     gone = {"status": STATUS[kind], "reason": reason}
     about = {"deployment": deployment, "version": version, "package_arn": package["package_arn"]}
     details = about | {"reason": reason, "cause": cause.as_dict(), "account": event["account"]}
-    writes = [
-        put(model, f"DEPLOYMENT#{deployment}", about | gone),
-        changed(model, key, package, **gone),
-        *returned(model, deployment, at),
-    ]
+    writes = [put(model, f"DEPLOYMENT#{deployment}", about | gone)]
+    champion = LEDGER.get(model, "CHAMPION")
+    if not is_in_service_again(champion, version, at):
+        by_person = cause.kind == "person" and event["source"] == "evergreen.respond"
+        by = cause.by if by_person else event["source"].replace(".", " ")
+        registry.reject(package["package_arn"], f"{SAID[kind]}: {reason}", by)
+        writes += [changed(model, key, package, **gone), *returned(model, champion, deployment, at)]
     try:
         LEDGER.commit_once(history(model, at, kind, deployment, **details), *writes)
     except AwsConflict as conflict:
@@ -54,10 +53,14 @@ def record(event: dict[str, Any]) -> tuple[str, int, str]:
     return model, version, reason
 
 
-def returned(model: str, deployment: str, at: str) -> list[Write]:
+def is_in_service_again(champion: dict[str, Any] | None, version: int, at: str) -> bool:
+    """Whether somebody approved the version again, and it has shipped, since it was taken out at `at`."""
+    return champion is not None and champion["version"] == version and champion["promoted_at"] > at
+
+
+def returned(model: str, champion: dict[str, Any] | None, deployment: str, at: str) -> list[Write]:
     """The champion before, where the one in service was taken out; without a champion before it, as in
     RecordReturn."""
-    champion = LEDGER.get(model, "CHAMPION")
     if not champion or champion["deployment"] != deployment or not champion["previous"]:
         return []
     previous = champion["previous"]

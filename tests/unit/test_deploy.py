@@ -152,6 +152,17 @@ def test_a_champion_is_promoted_once_and_remembers_the_one_before(ledger, sagema
     assert ledger.holder("flights", "deploy") is None
 
 
+def test_a_version_that_another_execution_has_promoted_meanwhile_does_not_return_to_itself(ledger):
+    """Admitted by what was read before that: a batch model is in service within seconds."""
+    plan = admit()
+    before = world.champion(ledger, 7)
+    world.champion(ledger, 1, previous=before)
+    promote(plan)
+    champion = ledger.need("flights", "CHAMPION")
+    assert (champion["deployment"], champion["previous"]) == (plan["deployment"], before)
+    assert ledger.need("flights", "PACKAGE#000001")["status"] == "InService"
+
+
 def test_a_version_that_was_replaced_does_not_come_back_by_an_event(ledger, sagemaker):
     world.registered(ledger, 1, status="Replaced")
     world.champion(ledger, 2)

@@ -138,7 +138,11 @@ def reject(event):
     record_rejection.handler({"event": event}, world.CONTEXT)
 
 
-FIRST, SECOND, THIRD = (f"2013-06-0{day}T00:00:00Z" for day in (1, 2, 3))
+def statuses(ledger):
+    return [ledger.need("flights", f"PACKAGE#00000{version}")["status"] for version in (1, 2)]
+
+
+FIRST, SECOND, THIRD, FOURTH, FIFTH = (f"2013-06-0{day}T00:00:00Z" for day in range(1, 6))
 
 
 def test_what_serves_there_is_the_champion_that_a_challenger_must_beat(ledger):
@@ -150,8 +154,7 @@ def test_what_serves_there_is_the_champion_that_a_challenger_must_beat(ledger):
     assert (champion["version"], champion["previous"]["version"]) == (2, 1)
     assert champion["model_data"] == ENDED["detail"]["package"]["model_data"]
     assert champion["trained_until"] == ENDED["detail"]["package"]["trained_until"]
-    statuses = [ledger.need("flights", f"PACKAGE#00000{version}")["status"] for version in (1, 2)]
-    assert statuses == ["Replaced", "InService"]
+    assert statuses(ledger) == ["Replaced", "InService"]
     assert [row["account"] for row in kinds(ledger, "ModelDeployed")] == [SERVING, SERVING]
 
 
@@ -227,8 +230,7 @@ def test_a_version_that_was_taken_out_is_rejected_and_the_one_before_is_back(led
     assert update["ApprovalDescription"] == "rolled back: too slow (by ann)"
     champion = ledger.need("flights", "CHAMPION")
     assert (champion["version"], champion["previous"], champion["promoted_at"]) == (1, None, THIRD)
-    statuses = [ledger.need("flights", f"PACKAGE#00000{version}")["status"] for version in (1, 2)]
-    assert statuses == ["InService", "RolledBack"]
+    assert statuses(ledger) == ["InService", "RolledBack"]
     (row,) = kinds(ledger, "DeploymentRolledBack")
     assert (row["reason"], row["account"]) == ("too slow", SERVING)
 
@@ -241,6 +243,41 @@ def test_a_late_rollback_does_not_undo_what_a_person_approved_since(ledger, sage
     registry.approve(ARN, "it was the network", "ann")
     reject(event)
     assert sagemaker.packages[ARN]["ModelApprovalStatus"] == "Approved"
+
+
+def shipped_twice(ledger):
+    """Version 2 took the place of version 1, was rolled back and shipped again; of its rollback there is no
+    word yet."""
+    registered(ledger, 1)
+    registered(ledger, 2)
+    promote(told("ModelDeployed", 1, FIRST))
+    promote(told("ModelDeployed", 2, SECOND))
+    promote(told("ModelDeployed", 2, FOURTH, deployment="evergreen-flights-v2-bbbbbb"))
+
+
+def test_a_version_that_shipped_twice_returns_to_the_one_before_it(ledger, sagemaker):
+    sagemaker.package(ARN)
+    shipped_twice(ledger)
+    reject(
+        told("DeploymentRolledBack", 2, FIFTH, reason="slow again", deployment="evergreen-flights-v2-bbbbbb")
+    )
+    champion = ledger.need("flights", "CHAMPION")
+    assert (champion["version"], champion["promoted_at"]) == (1, FIFTH)
+    assert statuses(ledger) == ["InService", "RolledBack"]
+
+
+def test_word_of_a_rollback_that_comes_after_the_version_shipped_again_leaves_it_in_service(
+    ledger, sagemaker
+):
+    sagemaker.package(ARN)
+    shipped_twice(ledger)
+    reject(told("DeploymentRolledBack", 2, THIRD, reason="slow"))
+    assert not sagemaker.updates
+    assert ledger.need("flights", "CHAMPION")["deployment"] == "evergreen-flights-v2-bbbbbb"
+    assert statuses(ledger) == ["Replaced", "InService"]
+    (row,) = kinds(ledger, "DeploymentRolledBack")
+    assert row["deployment"] == "evergreen-flights-v2-aaaaaa"
+    assert ledger.need("flights", "DEPLOYMENT#evergreen-flights-v2-aaaaaa")["status"] == "RolledBack"
 
 
 def test_a_version_whose_rollback_overtakes_its_deployment_does_not_become_champion(ledger, sagemaker):

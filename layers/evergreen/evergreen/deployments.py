@@ -165,6 +165,14 @@ def no_way_back(champion: dict[str, Any] | None, going: str) -> str:
     return ""
 
 
+def predecessor(champion: dict[str, Any] | None, version: int) -> dict[str, Any] | None:
+    """What `version` returns to once it is in the place of `champion`. One that ships again has no way back
+    to itself, but to the one before it."""
+    if not champion or champion["version"] == version:
+        return champion and champion["previous"]
+    return {name: value for name, value in champion.items() if name not in ("pk", "sk", "previous")}
+
+
 def way_back(ledger: Ledger, model: str, champion: dict[str, Any]) -> dict[str, Any]:
     """From the champion to the one before it."""
     previous = champion["previous"]
