@@ -1,4 +1,5 @@
-"""The outside world of a run: it uploads data, sends flights and later their labels, and one person approves.
+"""The outside world of a run: it uploads data, computes the features of flights, sends them and later their
+labels, and one person approves.
 
 This is all that is scripted. The world moves the virtual clock along the data's year and waits while a
 machine of the loop runs, as a week of real time would not pass while a job of three minutes runs. While a
@@ -7,6 +8,7 @@ deployment shifts traffic it sends a steady trickle, so that the canary sees req
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from local import flights
 from local.people import ApiError, Caller
@@ -177,9 +180,17 @@ class World:
         while self._next < end:
             rows = self._table.slice(self._next, min(end - self._next, MAX_ROWS))
             self._next += rows.num_rows
+            self.compute(rows)
             answer = self._post("predictions", {"instances": instances(rows)})
             self.sent.requests += 1
             self.sent.predictions += len(answer.get("predictions", []))
+
+    def compute(self, rows: pa.Table) -> None:
+        """The features of a request as the pipeline has them: the monitor compares both."""
+        buffer = io.BytesIO()
+        pq.write_table(rows.drop_columns("late"), buffer)
+        key = f"pipeline/{MODEL}/{self.now:%Y/%m/%d/%H}/{self.sent.requests:06}.parquet"
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=buffer.getvalue())
 
     def post_labels(self) -> None:
         """The truth about the flights of a day ago, once a day's worth has come together."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from local import compare, console, flights, record, world
@@ -174,9 +175,13 @@ class Api:
 class Bucket:
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.computed: list[pa.Table] = []
 
     def upload_file(self, path: str, bucket: str, key: str) -> None:
         self.keys.append(key)
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+        self.computed.append(pq.read_table(io.BytesIO(Body)))
 
 
 class Machines:
@@ -239,6 +244,14 @@ def test_every_flight_is_asked_about_once_in_time_order_and_without_its_label(ou
     assert [row["scheduled_departure"] for row in rows] == sorted(row["scheduled_departure"] for row in rows)
     assert not any("late" in row for row in rows)
     assert rows[0]["scheduled_departure"].startswith("2013-03-01T00:00")
+
+
+def test_what_is_asked_about_was_computed_by_the_pipeline_before(outside):
+    made, api, bucket = outside
+    made.replay(START + timedelta(days=3), silent)
+    asked = [row["flight_id"] for body in api.of("predictions") for row in body["instances"]]
+    assert [id for table in bucket.computed for id in table["flight_id"].to_pylist()] == asked
+    assert not any("late" in table.column_names for table in bucket.computed)
 
 
 def test_labels_come_a_day_later_and_once(outside):

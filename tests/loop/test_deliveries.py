@@ -10,6 +10,7 @@ execution that times out takes 15 minutes at least: the rule that tells of it is
 import json
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from local.watch import Execution
@@ -125,25 +126,48 @@ def test_schedules_train_and_monitor(site: Site) -> None:
     assert site.champion("careful") == champion
 
 
-def test_a_window_on_demand_finds_what_it_never_saw_and_tells_the_owner(site: Site) -> None:
-    champion = site.champion("files")
+def watched(site: Site, rows: list[Json], computed: bytes | None = None) -> tuple[Json, Json, Execution]:
+    """What a window of `files` with these rows came to, and how it was answered: the ledger's rows of both,
+    and the machine that answered. `computed`: the features as a pipeline has them, Parquet."""
     start = site.stack.clock.advance(MINUTE.total_seconds())
-    site.predict("files", [row | {"origin": "BOS"} for row in folders.new_flights(60)])
+    site.predict("files", rows)
+    if computed:
+        key = f"pipeline/files/{start:%Y/%m/%d/%H}/features.parquet"
+        site.client("s3").put_object(Bucket=site.bucket, Key=key, Body=computed)
     end = site.stack.clock.advance(MINUTE.total_seconds())
     window = {"start": iso(start), "end": iso(end)}
     site.send("test.program", "MonitoringRequested", {"model": "files", "window": window})
     execution = site.ended("monitor", lambda found: found.event["detail"].get("window") == window)
     assert execution.ended_in == "ViolationsFound"
     analyzed = next(row for row in site.history("files", "WindowAnalyzed") if row["start"] == window["start"])
-    assert analyzed["rows"] == 60
-    found = {(each["feature_name"], each["constraint_check_type"]) for each in analyzed["violations"]}
-    assert ("origin", "categorical_values_check") in found
     answer = site.ended("respond", lambda found: found.event["detail"].get("window") == window)
-    assert answer.ended_in == "OwnerNotified"
     [assessed] = site.history("files", "SignalAssessed", analyzed["signal"])
-    assert assessed["action"] == "notify"
+    return analyzed, assessed, answer
+
+
+def violated(analyzed: Json) -> set[tuple[str, str]]:
+    return {(each["feature_name"], each["constraint_check_type"]) for each in analyzed["violations"]}
+
+
+def test_a_window_on_demand_finds_what_it_never_saw_and_tells_the_owner(site: Site) -> None:
+    champion = site.champion("files")
+    unknown = [row | {"origin": "BOS"} for row in folders.new_flights(60)]
+    analyzed, assessed, answer = watched(site, unknown)
+    assert analyzed["rows"] == 60
+    assert ("origin", "categorical_values_check") in violated(analyzed)
+    assert (answer.ended_in, assessed["action"]) == ("OwnerNotified", "notify")
     site.inbox.wait("files", assessed["reason"])
     assert site.champion("files") == champion
+
+
+def test_features_that_the_pipeline_computed_otherwise_are_told_to_the_owner(site: Site) -> None:
+    rows = folders.new_flights(60)
+    in_metres = [row | {"distance": 1609.344 * row["distance"]} for row in rows]
+    analyzed, assessed, answer = watched(site, rows, folders.parquet(pa.Table.from_pylist(in_metres)))
+    skewed = {feature for feature, check in violated(analyzed) if check == "training_serving_skew_check"}
+    assert skewed == {"distance"}
+    assert (answer.ended_in, assessed["action"]) == ("OwnerNotified", "notify")
+    site.inbox.wait("files", assessed["reason"])
 
 
 def test_a_processing_job_of_somebody_else_is_looked_at_and_left_alone(site: Site) -> None:

@@ -104,6 +104,21 @@ def test_a_person_approved_the_first_champion_and_a_violation_caused_the_second(
     assert any(window["violations"] for window in run.record["windows"])
 
 
+def test_what_was_asked_is_what_the_pipeline_had_computed(run: Run) -> None:
+    s3, bucket = run.loop.stack.client("s3"), run.loop.stack.outputs["Bucket"]
+    listed = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="monitor/flights/")
+    keys = [found["Key"] for page in listed for found in page.get("Contents", [])]
+    analyses = [
+        json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        for key in keys
+        if key.endswith("/analysis.json")
+    ]
+    assert analyses
+    for analysis in analyses:
+        assert analysis["skew"]["rows"] == analysis["rows"]
+        assert {found["different"] for found in analysis["skew"]["features"].values()} == {0}
+
+
 def test_every_execution_ended_well_and_nothing_was_left_over(run: Run) -> None:
     ends = {(found["machine"], found["status"], found["ended_in"]) for found in run.record["executions"]}
     bad = {end for end in ends if end[1] != "SUCCEEDED" or end[2] not in GOOD_ENDS[end[0]]}
