@@ -251,6 +251,17 @@ SCENARIOS = [
         },
     ),
     path(
+        "a rolling update that neither arrives nor comes back",
+        path=f"{_SHIFTED} > RecordRollback > {_CLEANED}",
+        mocks={
+            "DescribeEndpoint": [
+                UPDATING,
+                described("RollingBack", OLD),
+                described("UpdateRollbackFailed", FailureReason="ml.m5.large: no capacity"),
+            ]
+        },
+    ),
+    path(
         "the update is refused",
         path=f"{_READY} > UpdateEndpoint > HasShadow > RecordRollback > {_CLEANED}",
         mocks={

@@ -131,6 +131,12 @@ def test_a_failed_endpoint_is_told_of_and_not_waited_for(sagemaker):
         admit()
 
 
+def test_an_endpoint_whose_rollback_failed_is_mended_by_the_next_update(sagemaker):
+    sagemaker.endpoints["evergreen-flights"] = {"EndpointStatus": "UpdateRollbackFailed"}
+    plan = admit()
+    assert (plan["admitted"], plan["isNew"]) == (True, False)
+
+
 def test_a_champion_is_promoted_once_and_remembers_the_one_before(ledger, sagemaker):
     plan = admit()
     assert promote(plan) == {"previous": None}
