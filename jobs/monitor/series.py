@@ -32,13 +32,15 @@ Pair = tuple[str, np.ndarray, np.ndarray, np.ndarray | None]  # name, int64[bloc
 @dataclass(frozen=True)
 class Series:
     """`counts` int64[block, cell], the last cell for missing values. `ordered`: cells are bins of numbers in
-    ascending order. `far` bool[cell - 1]: bins beyond the fences. `only`: the figures to measure."""
+    ascending order. `far` bool[cell - 1]: bins beyond the fences. `only`: the figures to measure. `chosen`:
+    the categories with cells of their own are the baseline's most frequent, of more than there are cells."""
 
     name: str
     ordered: bool
     counts: np.ndarray
     far: np.ndarray
     only: tuple[str, ...] = FIGURES
+    chosen: bool = False
 
     def take(self, first: int, last: int) -> Series:
         """Some of the blocks."""
@@ -148,6 +150,8 @@ def compare(series: Series, inside: np.ndarray, outside: np.ndarray) -> Drawn:
     else:
         unknown = np.where(outside[:, :-1] < 0.5, inside[:, :-1], 0.0).sum(axis=1)
         shares["new"] = _share(unknown, present[:, 0])
+        if series.chosen:  # the most frequent of many owe it to chance too: elsewhere the others have more
+            cells[:, -1] = 0.0
     return Drawn(cells, shares)
 
 
@@ -177,8 +181,14 @@ def pooled(
     for name, old, new, edges in pairs:
         column = reference.columns[name]
         far = np.zeros(0, bool) if edges is None else _far(column.quantiles, edges)
-        made.append(Series(name, edges is not None, np.concatenate((old, new)), far))
+        counts = np.concatenate((old, new))
+        made.append(Series(name, edges is not None, counts, far, chosen=_is_chosen(column, counts)))
     return made, blocks, size
+
+
+def _is_chosen(column: Column, counts: np.ndarray) -> bool:
+    """Whether a column has more categories than cells, which are one each, the others and the missing."""
+    return not isinstance(column, NumberColumn) and len(column.counts.counts) > counts.shape[1] - 2
 
 
 def beyond(name: str, before: Marked, now: Marked, length: int | None) -> Series:

@@ -83,6 +83,25 @@ def test_the_stated_rate_holds_though_rows_of_a_day_are_alike() -> None:
     assert alarms <= 12  # 6 expected; more than 12 once in a hundred
 
 
+@pytest.mark.parametrize(("blocked", "categories"), [(True, 10**9), (True, 600), (False, 10**9), (False, 600)])
+def test_more_categories_than_bins_are_no_drift(blocked: bool, categories: int) -> None:
+    """References that never come again, or 600 postcodes alike: the most frequent of the baseline are so by
+    chance, and the window has fewer rows of them."""
+
+    def rows(first: int, count: int, usual: float = 0.0) -> pa.Table:
+        made = days(count, rng, first)
+        kind = rng.integers(0, categories, len(made)).astype(str).astype(object)
+        kind[rng.random(len(made)) < usual] = "usual"
+        return made.set_column(3, "kind", pa.array(kind.tolist()))
+
+    rng = np.random.default_rng(18)
+    schema = SCHEMA if blocked else Schema(SCHEMA.fields)
+    columns = {"length": 7, "columns": ["kind"]}
+    calm = [verdict(rows(0, 40), rows(40, 7), schema, **columns) for _ in range(6)]
+    assert not any(drifted(result) for result in calm)
+    assert drifted(verdict(rows(0, 40, 0.3), rows(40, 7, 0.4), schema, **columns)) == {"kind distribution"}
+
+
 @pytest.mark.parametrize("rows", [20, 2000])
 def test_a_window_with_less_or_more_traffic_than_the_baseline_is_judged_alike(rows: int) -> None:
     rng = np.random.default_rng(6)
