@@ -16,8 +16,10 @@ BARS = 28
 REST = "all others"
 SHOWN = 7  # categories with a row of their own
 TAIL = 0.002  # share of the rows at either end that may lie outside the picture
-HEIGHT = 112
-FOOT = 18
+GAPS = 0.01  # a change of the share of missing values that is worth a word
+LONGEST = 40  # letters of a category in a sentence
+HEIGHT = 124
+FOOT, HEAD = 18, 18  # pixels
 
 
 def picture(then: Column, now: Column) -> str:
@@ -33,19 +35,34 @@ def moved(then: Column, now: Column) -> str:
     """What changed, in words that a person can check."""
     if not then.n or not now.n:
         return "no value to compare" if not now.n else "the baseline has no value"
-    if isinstance(then, NumberColumn) and isinstance(now, NumberColumn):
-        before, after = (float(column.quantiles.quantile(0.5)) for column in (then, now))
-        if before != after:
-            return f"median {number(before)} → {number(after)}"
-        return f"mean {number(then.mean)} → {number(now.mean)}"
+    is_number = isinstance(then, NumberColumn) and isinstance(now, NumberColumn)
+    said = _centre(then, now) if is_number else _largest_change(then, now)
+    before, after = ((column.rows - column.n) / column.rows for column in (then, now))
+    return said if abs(after - before) < GAPS else f"{said}; missing {percent(before)} → {percent(after)}"
+
+
+def _centre(then: NumberColumn, now: NumberColumn) -> str:
+    before, after = (float(column.quantiles.quantile(0.5)) for column in (then, now))
+    if before != after:
+        return f"median {number(before)} → {number(after)}"
+    return f"mean {number(then.mean)} → {number(now.mean)}"
+
+
+def _largest_change(then: Any, now: Any) -> str:
+    known = set(then.counts.as_dict())
     named = [row for row in _shares(then, now) if row[0] != REST]
     name, before, after = max(named, key=lambda row: abs(row[2] - row[1]))
-    said = f"{name}: {percent(before)} → {percent(after)} of the rows"
-    known = set(then.counts.as_dict())
+    said = f"{short_name(name)}: {percent(before)} → {percent(after)} of the rows"
     new = {name: rows for name, rows in now.counts.as_dict().items() if name not in known}
     if not new:
         return said
-    return f"{said}; new: {listed(list(new), 3)} ({percent(sum(new.values()) / now.n)})"
+    names = listed([short_name(each) for each in new], 3)
+    appeared = f"new: {names} ({percent(sum(new.values()) / now.n)} of the rows)"
+    return appeared if name in new else f"{said}; {appeared}"
+
+
+def short_name(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _numbers(then: NumberColumn, now: NumberColumn) -> str:
@@ -56,8 +73,9 @@ def _numbers(then: NumberColumn, now: NumberColumn) -> str:
         return f'<p class="soft">Always {number(now.min)}.</p>'
     shares = [_in_bars(column, edges) for column in (then, now)]
     top = max(1e-9, *(float(share.max()) for share in shares))
-    x, y = Axis(edges[0], edges[-1]), Axis(0, top, HEIGHT - FOOT, 6)
-    body, outline = "", []
+    x, y = Axis(edges[0], edges[-1]), Axis(0, top, HEIGHT - FOOT, HEAD)
+    body, outline = charts.line(0, HEAD, 100, HEAD, "grid"), []
+    body += charts.text(100, HEAD - 5, f"{percent(top)} of the rows", anchor="end")
     for index in range(len(edges) - 1):
         left, right = x.at(edges[index]), x.at(edges[index + 1])
         before, after = shares[0][index], shares[1][index]
@@ -70,9 +88,8 @@ def _numbers(then: NumberColumn, now: NumberColumn) -> str:
         at = x.at(value)
         anchor = "start" if at < 4 else "end" if at > 96 else "middle"
         body += charts.text(at, HEIGHT - 4, short(value), anchor=anchor)
-    return (
-        f'<svg class="shape" height="{HEIGHT}" role="img" aria-label="distribution then and now">{body}</svg>'
-    )
+    label = escape(f"{now.field.name}, then and now: {moved(then, now)}")
+    return f'<svg class="shape" height="{HEIGHT}" role="img" aria-label="{label}">{body}</svg>'
 
 
 def _edges(then: NumberColumn, now: NumberColumn) -> np.ndarray:
@@ -101,16 +118,19 @@ def _in_bars(column: NumberColumn, edges: np.ndarray) -> np.ndarray:
 
 def _categories(then: Any, now: Any) -> str:
     rows = _shares(then, now)
-    top = max(1e-9, *(max(before, after) for _, before, after in rows))
+    top = max((max(before, after) for name, before, after in rows if name != REST), default=0) or 1.0
     body = ""
     for name, before, after in rows:
-        body += (
-            f'<div class="kind"><span title="{escape(name)}">{escape(name)}</span><div>'
+        bars = (
             f'<i class="now" style="width:{100 * after / top:.1f}%"></i>'
-            f'<i class="then" style="width:{100 * before / top:.1f}%"></i></div>'
-            f"<b>{percent(after)}</b></div>"
+            f'<i class="then" style="width:{100 * before / top:.1f}%"></i>'
         )
-    return f'<div class="kinds">{body}</div>'
+        body += (
+            f'<div class="kind"><span title="{escape(name)}">{escape(name)}</span>'
+            f"<div>{bars if name != REST else ''}</div>"
+            f"<b>{percent(before)} → {percent(after)}</b></div>"
+        )
+    return f'<div class="kinds both">{body}</div>'
 
 
 def _shares(then: Any, now: Any) -> list[tuple[str, float, float]]:

@@ -3,16 +3,18 @@ nothing of the kind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 from jobs.monitor import charts
 from jobs.monitor.bias_metrics import NAMES
 from jobs.monitor.charts import Axis
-from jobs.monitor.wording import day, interval, number, percent, short, unique, when, words
+from jobs.monitor.wording import BIAS, day, grouped, interval, number, percent, short, unique, when, words
 
 HEIGHT = 190
 FOOT = 20
+DATE = 16.0  # percent of the width that a date takes on a phone
 MOST_PANELS = 3
 LISTED_FACETS = 12
 
@@ -23,6 +25,7 @@ def quality(analysis: dict[str, Any], history: list[dict[str, Any]]) -> str:
     figures = ""
     for name in [name for name in names if name in analysis["quality"]][:MOST_PANELS]:
         figures += _over_windows(name, analysis, history)
+        figures += _over_days(analysis) if name == analysis.get("watched") else ""
     return figures
 
 
@@ -40,12 +43,7 @@ def _over_windows(name: str, analysis: dict[str, Any], history: list[dict[str, A
     )
     values = [figure[key] for _, figure in points for key in ("value", "low", "high")]
     values += [reference.get(key) for key in ("value", "low", "high")] + [limit]
-    known = [value for value in values if value is not None]
-    margin = (max(known) - min(known)) * 0.08 or abs(known[0]) * 0.1 or 0.1
-    y = Axis(min(known) - margin, max(known) + margin, HEIGHT - FOOT, 8)
-    start, end = (_middle(entry) for entry in (points[0][0], points[-1][0]))
-    wide = (end - start) * 0.03 or 1.0
-    x = Axis(start - wide, end + wide)
+    y, x = _heights(values), _times([_middle(entry) for entry, _ in points])
     body = ""
     if reference.get("low") is not None and reference.get("high") is not None:
         top, bottom = y.at(reference["high"]), y.at(reference["low"])
@@ -58,28 +56,77 @@ def _over_windows(name: str, analysis: dict[str, Any], history: list[dict[str, A
     body += charts.path(line, "thin")
     for (entry, figure), (left, top) in zip(points, line, strict=True):
         tip = f"{day(entry['start'])} to {day(entry['end'])}: {interval(figure)}"
+        is_ours = entry.get("baseline") == analysis.get("baseline")
+        tip += "" if is_ours else ", by the version before"
         if figure.get("low") is not None and figure.get("high") is not None:
             body += charts.line(left, y.at(figure["low"]), left, y.at(figure["high"]), "range")
         is_bad = name in entry.get("violated", ())
-        body += charts.dot(left, top, "bad" if is_bad else "now", tip, 5 if is_bad else 4)
-    body += _dates(points, x)
+        css = "bad" if is_bad else "now" if is_ours else "ring"
+        body += charts.dot(left, top, css, tip, 5 if is_bad else 4)
+    body += _dates((left, entry["start"]) for (left, _), (entry, _) in zip(line, points, strict=True))
+    shown = f"{words(name)} {interval(analysis['quality'][name])} in this window"
+    shown += f", {interval(reference)} at the baseline (the band)" if reference else ""
+    shown += f"; a violation lies beyond {number(limit)}" if limit is not None else ""
+    if any(entry.get("baseline") != analysis.get("baseline") for entry, _ in points):
+        shown += "; rings are windows of the version before"
+    return _figure(words(name), y, body, f"{shown}.")
+
+
+def _over_days(analysis: dict[str, Any]) -> str:
+    """What the evidence is made of: the mean loss of each day, beside what is tolerated."""
+    found = analysis.get("detector") or {}
+    days = found.get("days") or []
+    if len(days) < 2:
+        return ""
+    limit = found["baseline"] + found["tolerance"]
+    moments = [when(one["at"]).timestamp() for one in days]
+    x, y = _times(moments), _heights([one["loss"] for one in days] + [found["baseline"], limit])
+    window = [when(analysis["window"][side]).timestamp() for side in ("start", "end")]
+    left, right = (min(max(x.at(moment), 0.0), 100.0) for moment in window)
+    body = charts.bar(left, 0, right - left, HEIGHT - FOOT, "span", "this window")
+    body += charts.line(0, y.at(found["baseline"]), 100, y.at(found["baseline"]), "then")
+    body += charts.line(0, y.at(limit), 100, y.at(limit), "limit")
+    for one, moment in zip(days, moments, strict=True):
+        tip = f"{day(one['at'])}: {number(one['loss'])} on {grouped(one['rows'])} rows"
+        css = "bad" if one["loss"] > limit else "now"
+        body += charts.dot(x.at(moment), y.at(one["loss"]), css, tip, 3.5)
+    body += _dates((x.at(moment), one["at"]) for one, moment in zip(days, moments, strict=True))
+    over = sum(one["loss"] > limit for one in days)
+    said = f"{over} of {len(days)} lie over {number(limit)}: {number(found['baseline'])} at the baseline and "
+    said += f"the tolerance of {number(found['tolerance'])}. Shaded: this window."
+    is_daily = all(one["at"].endswith("T00:00:00Z") for one in days)
+    return _figure(f"{words(found['loss'])} by {'day' if is_daily else 'block'}", y, body, said)
+
+
+def _figure(name: str, y: Axis, body: str, caption: str) -> str:
     marks = [(y.at(value), short(value)) for value in charts.ticks(y.low, y.high, 4)]
-    shown = f"{words(name)} {interval(analysis['quality'][name])}"
-    return (
-        f"<figure><h3>{escape(words(name))}</h3>{charts.plot(HEIGHT, marks, body, shown)}"
-        f"<figcaption>{escape(shown)} in this window"
-        f"{', ' + interval(reference) + ' at the baseline' if reference else ''}.</figcaption></figure>"
-    )
+    plot = charts.plot(HEIGHT, marks, body, f"{name}: {caption}")
+    return f"<figure><h3>{escape(name)}</h3>{plot}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _dates(points: list[tuple[dict[str, Any], Any]], x: Axis) -> str:
-    chosen = points if len(points) <= 5 else [points[round(at * (len(points) - 1) / 4)] for at in range(5)]
-    body = ""
-    for entry, _ in chosen:
-        at = x.at(_middle(entry))
-        anchor = "start" if at < 6 and len(points) > 1 else "end" if at > 94 else "middle"
-        moment = when(entry["start"])
-        body += charts.text(at, HEIGHT - 4, f"{moment.day} {moment:%b}", anchor=anchor)
+def _heights(values: list[float | None]) -> Axis:
+    known = [value for value in values if value is not None]
+    margin = (max(known) - min(known)) * 0.08 or abs(known[0]) * 0.1 or 0.1
+    return Axis(min(known) - margin, max(known) + margin, HEIGHT - FOOT, 8)
+
+
+def _times(moments: list[float]) -> Axis:
+    """Seconds, in order."""
+    wide = (moments[-1] - moments[0]) * 0.03 or 1.0
+    return Axis(moments[0] - wide, moments[-1] + wide)
+
+
+def _dates(marks: Iterable[tuple[float, str]]) -> str:
+    """As many dates as a phone has room for, the last among them. `marks`: (percent, ISO 8601), in order."""
+    body, free = "", 200.0
+    for at, start in reversed(list(marks)):
+        left = min(max(at - DATE / 2, 0.0), 100.0 - DATE)
+        if left + DATE > free:
+            continue
+        free = left
+        moment = when(start)
+        anchor, edge = ("middle", at) if left == at - DATE / 2 else ("start", 0) if at < 50 else ("end", 100)
+        body += charts.text(edge, HEIGHT - 4, f"{moment.day} {moment:%b}", anchor=anchor)
     return body
 
 
@@ -96,11 +143,7 @@ def bias(analysis: dict[str, Any]) -> str:
     }
     for group, figures in (analysis.get("bias") or {}).items():
         for name, figure in figures.items():
-            if (
-                figure.get("value") is None
-                or figure.get("baseline") is None
-                or not figure.get("judged", True)
-            ):
+            if figure.get("value") is None or figure.get("baseline") is None:
                 continue
             change = abs(figure["value"] - figure["baseline"])
             rows.append(((group, name) in broken, figure.get("t") or 0.0, change, group, name, figure))
@@ -117,12 +160,23 @@ def bias(analysis: dict[str, Any]) -> str:
     more = len(rows) - LISTED_FACETS
     said = f"The {LISTED_FACETS} that moved most; {more} more are in the table below. " if more > 0 else ""
     used = "; ".join(f"{name} {NAMES[name]}" for name in unique(row[4] for row in shown) if name in NAMES)
-    head = "<span>group</span><span>metric</span><span></span><span>now</span>"
+    head = "<span>group</span><span>metric</span><span></span><span>then → now</span>"
     return (
         f'<figure><div class="spans"><div class="span head">{head}</div>{body}</div>'
         f"<figcaption>{said}The dot is this window with its 95 % interval, the ring the baseline; the line "
         f"in the middle is no difference between groups. {escape(used)}.</figcaption></figure>"
     )
+
+
+def bias_lead(analysis: dict[str, Any]) -> str:
+    """How many of the figures are violations: a large move of a small group need not be one."""
+    figures = [figure for group in (analysis.get("bias") or {}).values() for figure in group.values()]
+    judged = sum(figure.get("t") is not None for figure in figures)
+    broken = sum(found["constraint_check_type"] == BIAS for found in analysis["violations"])
+    if not judged and not broken:
+        return "Shown, not judged." if figures else ""
+    said = "is a violation" if broken < 2 else "are violations"
+    return f"{broken or 'None'} of {judged} figures, judged together, {said}."
 
 
 def _reach(name: str, figures: list[dict[str, Any]]) -> float:
@@ -139,7 +193,7 @@ def _bias_row(group: str, name: str, figure: dict[str, Any], is_bad: bool, reach
     neutral = _neutral(name)
     x = Axis(neutral - reach, neutral + reach)
     css = "bad" if is_bad else "now"
-    body = charts.line(50, 0, 50, 18, "grid")
+    body = charts.line(50, 0, 50, 18, "zero")
     if figure.get("low") is not None and figure.get("high") is not None:
         body += charts.line(x.at(figure["low"]), 9, x.at(figure["high"]), 9, "range")
     body += charts.dot(x.at(figure["baseline"]), 9, "ring", f"baseline {number(figure['baseline'])}", 4)
@@ -147,7 +201,8 @@ def _bias_row(group: str, name: str, figure: dict[str, Any], is_bad: bool, reach
     mark = ' class="over"' if is_bad else ""
     return (
         f'<div class="span"><span{mark}>{escape(group)}</span><span>{escape(name)}</span>'
-        f'<svg height="18">{body}</svg><span class="n">{number(figure["value"])}</span></div>'
+        f'<svg height="18" aria-hidden="true">{body}</svg>'
+        f'<span class="n">{number(figure["baseline"])} → {number(figure["value"])}</span></div>'
     )
 
 
@@ -166,8 +221,8 @@ def attribution(analysis: dict[str, Any]) -> str:
         f'<div class="kind"><span title="{escape(name)}">{escape(name)}</span><div>'
         f'<i class="now" style="width:{100 * shares[name][1] / top:.1f}%"></i>'
         f'<i class="then" style="width:{100 * shares[name][0] / top:.1f}%"></i></div>'
-        f"<b>{percent(shares[name][1])}</b></div>"
+        f"<b>{percent(shares[name][0])} → {percent(shares[name][1])}</b></div>"
         for name in order
     )
     said = f"nDCG {number(found.get('ndcg'))} (1 is the same order), L1 distance {number(found.get('l1'))}."
-    return f'<figure><div class="kinds wide">{body}</div><figcaption>{said}</figcaption></figure>'
+    return f'<figure><div class="kinds wide both">{body}</div><figcaption>{said}</figcaption></figure>'

@@ -18,6 +18,7 @@ from jobs.monitor.wording import (
     number,
     percent,
     plural,
+    unique,
     verdict,
     words,
 )
@@ -47,9 +48,9 @@ class Page:
         broken = {found["feature_name"] for found in self.analysis["violations"]}
         figures = self.features
 
-        def rank(name: str) -> tuple[bool, bool, float]:
+        def rank(name: str) -> tuple[bool, float]:
             figure = figures[name]
-            return name not in broken, bool(figure.get("seasonal")), -(figure.get("impact") or 0.0)
+            return name not in broken, -(figure.get("impact") or 0.0)
 
         return sorted(figures, key=rank)
 
@@ -83,9 +84,13 @@ def _sections(page: Page) -> Iterable[tuple[str, str, str]]:
     )
     yield "What changed most", why, _changed(page)
     yield "How good the model is", _quality_lead(analysis), panels.quality(analysis, page.history)
-    yield "Then and now", _legend(analysis), _distributions(page)
-    yield "Between groups", "", panels.bias(analysis)
-    lead = "Mean |SHAP| of each feature, as a share of all: green now, outlined at the baseline."
+    yield (
+        "Then and now",
+        _legend("the baseline (training data; the holdout for predictions)"),
+        _distributions(page),
+    )
+    yield "Between groups", panels.bias_lead(analysis), panels.bias(analysis)
+    lead = f"Mean |SHAP| of each feature, as a share of all. {_legend('the baseline')}"
     yield "What the model looks at", lead, panels.attribution(analysis)
     yield "All columns", "", tables.columns(page.features, page.ranked())
     yield "All bias metrics", "", tables.bias(analysis)
@@ -138,30 +143,28 @@ def _violations(analysis: dict[str, Any]) -> str:
 def _changed(page: Page) -> str:
     """The features that moved most, in words, with the weight that they have in the model."""
     figures = page.features
-    peak = max((figure.get("impact") or 0.0 for figure in figures.values()), default=0.0)
-    if not peak:
-        return ""
+    peak = max((figure.get("impact") or 0.0 for figure in page.analysis["features"].values()), default=0.0)
     body = ""
     for name in page.ranked()[:CHANGED]:
         figure = figures[name]
         if not figure.get("impact") or name not in page.now or name not in page.then:
             continue
-        width = 100 * figure["impact"] / peak
+        is_feature = name in page.analysis["features"]  # a prediction has no weight to rank it by
+        bar = f'<i style="width:{100 * figure["impact"] / peak:.1f}%"></i>' if is_feature else ""
         tags = _tags(name, figure, page.analysis)
         moved = distributions.moved(page.then[name], page.now[name])
         body += (
             f'<div class="change"><div><b>{escape(name)}</b> {tags}<br><span>{escape(moved)}</span></div>'
-            f'<div class="bar"><i style="width:{width:.1f}%"></i></div>'
+            f"<div{' class=bar' if bar else ''}>{bar}</div>"
             f"<div class='soft'>{escape(_effect(figure))}</div></div>"
         )
     return f"<div class='changes'>{body}</div>" if body else ""
 
 
 def _tags(name: str, figure: dict[str, Any], analysis: dict[str, Any]) -> str:
-    checks = [found for found in analysis["violations"] if found["feature_name"] == name]
-    tags = "".join(
-        f'<span class="tag bad">{escape(tables.check(found["constraint_check_type"]))}</span>'
-        for found in checks[:2]
+    found = [one["constraint_check_type"] for one in analysis["violations"] if one["feature_name"] == name]
+    tags = " ".join(
+        f'<span class="tag bad">{escape(tables.check(check))}</span>' for check in unique(found)[:2]
     )
     if figure.get("seasonal"):
         tags += '<span class="tag">seasonal</span>'
@@ -170,7 +173,8 @@ def _tags(name: str, figure: dict[str, Any], analysis: dict[str, Any]) -> str:
 
 def _effect(figure: dict[str, Any]) -> str:
     usual = figure.get("threshold")
-    limit = "any change is usual" if usual is not None and usual >= 1 else f"up to {percent(usual)} is usual"
+    is_any = usual is not None and usual >= 1
+    limit = "the baseline's own days differ by as much" if is_any else f"up to {percent(usual)} is usual"
     parts = [f"{percent(figure.get('distance'))} of the rows moved, {limit}"]
     if figure.get("weight") is not None:
         parts.append(f"{percent(figure['weight'])} of the model's attention")
@@ -192,11 +196,8 @@ def _quality_lead(analysis: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _legend(analysis: dict[str, Any]) -> str:
-    return (
-        '<span class="key"><i class="now"></i>this window <i class="then"></i>the baseline '
-        "(training data; the holdout for predictions)</span>"
-    )
+def _legend(then: str) -> str:
+    return f'<span class="key"><i class="now"></i>this window <i class="then"></i>{then}</span>'
 
 
 def _distributions(page: Page) -> str:

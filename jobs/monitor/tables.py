@@ -23,7 +23,7 @@ def columns(figures: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
         "t",
         "p",
         "missing",
-        "then",
+        "missing then",
         *distances,
         "Robust",
         "Simple",
@@ -38,9 +38,7 @@ def columns(figures: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
         cells += [number((figure.get("distances") or {}).get(key)) for key in distances]
         cells += [_their_verdict(theirs.get(key)) for key in ("robust", "simple")]
         rows.append(cells)
-    return (
-        f'<div class="scroll">{table(heads, rows, range(2, len(heads)), stack=False)}</div>' if rows else ""
-    )
+    return scrolled(table(heads, rows, range(2, len(heads)), stack=False), "All columns") if rows else ""
 
 
 def _their_verdict(verdict: Any) -> str:
@@ -66,7 +64,7 @@ def bias(analysis: dict[str, Any]) -> str:
     if not rows:
         return ""
     body = table(("group", "metric", "now", "baseline", "rows"), rows, (2, 3, 4), stack=False)
-    return f"<details><summary>{len(rows)} figures</summary><div class='scroll'>{body}</div></details>"
+    return f"<details><summary>{len(rows)} figures</summary>{scrolled(body, 'All bias metrics')}</details>"
 
 
 def settings(analysis: dict[str, Any]) -> str:
@@ -76,7 +74,9 @@ def settings(analysis: dict[str, Any]) -> str:
         content = analysis.get(section)
         if content is None:
             continue
-        said = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in _items(content))
+        said = ", ".join(
+            f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in _items(content) if value != ""
+        )
         rows.append((f"<b>{escape(section)}</b>", escape(said)))
     for section, reason in (analysis.get("unjudged") or {}).items():
         rows.append((f"<b>{escape(section)}</b>", f"not judged: {escape(reason)}"))
@@ -103,13 +103,20 @@ def table(
     """Cells are HTML already. On a phone each row of a `stack` becomes a block."""
     numbers = set(numeric)
     kind = [' class="n"' if column in numbers else "" for column in range(len(heads))]
-    names = "".join(f"<th{css}>{escape(name)}</th>" for name, css in zip(heads, kind, strict=True))
+    names = "".join(
+        f'<th scope="col"{css}>{escape(name)}</th>' for name, css in zip(heads, kind, strict=True)
+    )
     body = ""
     for row in rows:
         cells = "".join(f"<td{css}>{text}</td>" for css, text in zip(kind, row, strict=True))
         body += f"<tr>{cells}</tr>"
     style = "rows stack" if stack else "rows"
     return f'<table class="{style}"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def scrolled(body: str, name: str) -> str:
+    """Wider than a phone: it scrolls by itself, by keyboard too."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{body}</div>'
 
 
 def check(name: str) -> str:

@@ -10,16 +10,25 @@ QUALITY = "model_quality_check"
 DRIFT = "baseline_drift_check"
 BIAS = "bias_drift_check"
 ATTRIBUTION = "feature_attribution_drift_check"
-BROKEN = (
-    "missing_column_check",
-    "extra_column_check",
-    "data_type_check",
-    "completeness_check",
-    "categorical_values_check",
-    "range_check",
-    "duplicate_check",
-    "training_serving_skew_check",
-)
+PREDICTION = "prediction"  # what the answers are called among the features
+BROKEN = {
+    "missing_column_check": "columns are missing: {names}",
+    "extra_column_check": "columns are new: {names}",
+    "data_type_check": "values of another type in {names}",
+    "completeness_check": "values are missing in {names}",
+    "categorical_values_check": "unknown values in {names}",
+    "range_check": "values far out in {names}",
+    "duplicate_check": "rows repeat",
+    "training_serving_skew_check": "the pipeline computed other values of {names}",
+}
+# Each is the beginning of a sentence, and says which columns.
+SAID = {
+    QUALITY: "the model is wrong more often than it was",
+    **BROKEN,
+    DRIFT: "drift beyond the baseline's own days in {names}",
+    ATTRIBUTION: "the model bases its answers on other features than it did",
+    BIAS: "groups of {names} are treated less alike than at the baseline",
+}
 # What a window is called by the worst that was found in it.
 BADGES = {
     "NoData": ("nothing to say", "quiet"),
@@ -28,6 +37,7 @@ BADGES = {
     "broken": ("the data is not what it was", "bad"),
     "rule": ("a rule was broken", "warn"),
     DRIFT: ("the inputs have moved", "warn"),
+    PREDICTION: ("the predictions have moved", "warn"),
     ATTRIBUTION: ("the model looks elsewhere", "warn"),
     BIAS: ("groups have grown apart", "warn"),
     "": ("in order", "good"),
@@ -41,9 +51,17 @@ def badge(analysis: dict[str, Any]) -> tuple[str, str]:
     checks = {found["constraint_check_type"] for found in analysis["violations"]}
     if QUALITY in checks:
         return BADGES[QUALITY]
-    if checks & set(BROKEN):
-        return BADGES["broken"]
-    for check in (DRIFT, ATTRIBUTION, BIAS):
+    moved = {
+        "broken" if found["constraint_check_type"] in BROKEN else DRIFT
+        for found in analysis["violations"]
+        if found["constraint_check_type"] in (*BROKEN, DRIFT) and found["feature_name"] != PREDICTION
+    }
+    for style in ("broken", DRIFT):
+        if style in moved:
+            return BADGES[style]
+    if checks & {*BROKEN, DRIFT}:
+        return BADGES[PREDICTION]
+    for check in (ATTRIBUTION, BIAS):
         if check in checks:
             return BADGES[check]
     return BADGES["rule"] if checks else BADGES[""]
@@ -61,25 +79,15 @@ def verdict(analysis: dict[str, Any]) -> str:
     if not found:
         return f"{_in_order(rows, analysis.get('drift') or {})} {_quality(analysis)}"
     parts = []
-    for check, words in (
-        (QUALITY, "the model is wrong more often than it was"),
-        (BROKEN, "{names}: not what the baseline holds"),
-        (DRIFT, "{names} moved further than the baseline's own days"),
-        (ATTRIBUTION, "the model bases its answers on other features than it did"),
-        (BIAS, "{names}: groups are treated less alike than at the baseline"),
-    ):
-        kinds = (check,) if isinstance(check, str) else check
-        names = unique(one["feature_name"] for one in found if one["constraint_check_type"] in kinds)
+    for check, words in SAID.items():
+        names = unique(one["feature_name"] for one in found if one["constraint_check_type"] == check)
         if names:
             parts.append(words.format(names=listed(names)))
-    known = {QUALITY, DRIFT, ATTRIBUTION, BIAS, *BROKEN}
-    rules = unique(one["feature_name"] for one in found if one["constraint_check_type"] not in known)
+    rules = unique(one["feature_name"] for one in found if one["constraint_check_type"] not in SAID)
     if rules:
         parts.append(f"{plural(len(rules), 'rule')} broken: {listed(rules)}")
     said = "; ".join(parts)
-    if said.startswith("the model"):  # a column's name stays as it is
-        said = f"The{said[3:]}"
-    return f"{said}. {_quality(analysis)}".strip()
+    return f"{said[0].upper()}{said[1:]}. {_quality(analysis)}".strip()
 
 
 def _in_order(rows: str, drift: dict[str, Any]) -> str:
@@ -124,6 +132,8 @@ def number(value: float | None) -> str:
         return f"{value:,.0f}".replace(",", "\u202f")
     if size >= 100:
         return f"{value:.1f}".removesuffix(".0")
+    if size >= 10:
+        return f"{value:.2f}".removesuffix(".00")
     if size >= 0.001 or value == 0:
         return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"
     return f"{value:.1e}"
@@ -140,8 +150,8 @@ def percent(share: float | None) -> str:
     if share is None:
         return "n/a"
     if 0 < share < 0.001:
-        return "<0.1 %"
-    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
+        return "<0.1\u202f%"
+    return f"{100 * share:.1f}\u202f%" if share < 0.0995 else f"{100 * share:.0f}\u202f%"
 
 
 def interval(figure: dict[str, Any]) -> str:

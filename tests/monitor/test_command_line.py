@@ -148,7 +148,7 @@ def test_mixed_types_and_a_renamed_column_are_named(files: Path) -> None:
         ("label", pa.array(["maybe"] * 2000), "None of 2\u202f000 labels can be used"),
         ("label", pa.array([7.0] * 2000), "None of 2\u202f000 labels can be used"),
         ("id", pa.array(["same"] * 2000), "1 label is known"),
-        ("age", pa.array(["old"] * 2000), "age: not what the baseline holds"),
+        ("age", pa.array(["old"] * 2000), "Values of another type in age"),
     ],
 )
 def test_nothing_passes_in_silence(

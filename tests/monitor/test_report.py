@@ -31,6 +31,7 @@ def page() -> Page:
     analysis = {
         "status": "Completed",
         "model": "demo",
+        "baseline": "b2",
         "window": {"start": "2026-03-02T00:00:00Z", "end": "2026-03-09T00:00:00Z"},
         "rows": 300,
         "min_rows": 100,
@@ -51,7 +52,18 @@ def page() -> Page:
         "quality": {
             "log_loss": {"value": 0.6, "low": 0.55, "high": 0.7, "baseline": 0.4, "reference": reference}
         },
-        "detector": {"value": 350.0, "threshold": 700.0, "fired_at": None},
+        "detector": {
+            "value": 350.0,
+            "threshold": 700.0,
+            "fired_at": None,
+            "loss": "log_loss",
+            "baseline": 0.4,
+            "tolerance": 0.05,
+            "days": [
+                {"at": f"2026-03-0{number}T00:00:00Z", "loss": number / 10, "rows": 40}
+                for number in range(1, 9)
+            ],
+        },
         "trend": {"kind": "gradual", "since": "2026-03-04T00:00:00Z"},
         "estimate": {"metric": "log_loss", "value": 0.41},
         "bias": {
@@ -65,6 +77,7 @@ def page() -> Page:
         {
             "start": f"2026-0{month}-02T00:00:00Z",
             "end": f"2026-0{month}-09T00:00:00Z",
+            "baseline": "b1" if month == 1 else "b2",
             "quality": {"log_loss": {"value": 0.4 + 0.1 * month, "low": 0.3, "high": 0.9}},
             "violated": [],
         }
@@ -86,10 +99,68 @@ def test_the_page_tells_the_verdict_first(page: Page) -> None:
     assert "<h1>The model is wrong more often than it was. Log loss is 0.600 (0.550 to 0.700) on 250" in html
     assert html.index("What is wrong") < html.index("What changed most") < html.index("How good the model is")
     assert "median 32 → 42" in html
-    assert "30 % of the rows moved, up to 10 % is usual; 80 % of the model" in html
+    assert "30\u202f% of the rows moved, up to 10\u202f% is usual; 80\u202f% of the model" in html
     assert "Evidence against the model so far: 350; from 700 on it is a violation." in html
     assert "DPPL difference in positive proportions in predictions" in html
     assert "looks gradual since 4 Mar 2026" in html
+
+
+def test_the_days_that_the_evidence_is_made_of(page: Page) -> None:
+    html = render(page)
+    assert "4 of 8 lie over 0.450: 0.400 at the baseline and the tolerance of 0.050" in html
+    assert "8 Mar 2026: 0.800 on 40 rows" in html
+
+
+def test_windows_of_the_version_before_are_told_apart(page: Page) -> None:
+    assert render(page).count("by the version before</title>") == 1
+    page.history.pop(0)
+    assert "version before" not in render(page)
+
+
+def test_what_moved_counts_by_its_weight_and_a_season_is_no_less(page: Page) -> None:
+    moved = page.analysis["features"]
+    assert page.ranked() == ["age", "city"]
+    moved["city"]["impact"] = 4.0
+    assert page.ranked() == ["city", "age"]
+    page.analysis["violations"].append({"feature_name": "age", "constraint_check_type": "range_check"})
+    assert page.ranked() == ["age", "city"]
+
+
+def test_the_prediction_is_first_and_no_bar_is_measured_by_it(page: Page) -> None:
+    page.analysis["prediction"] = page.analysis["features"]["age"] | {"impact": 30.0, "weight": None}
+    for columns in (page.then, page.now):
+        columns["prediction"] = columns["age"]
+    html = render(page)
+    assert html.index("<b>prediction</b>") < html.index("<b>age</b>")
+    assert "width:100.0%" in html.split("<b>age</b>")[1].split("<b>city</b>")[0]
+
+
+def test_how_many_of_the_groups_figures_are_violations(page: Page) -> None:
+    assert "None of 1 figures, judged together, is a violation." in render(page)
+    found = {"feature_name": "sex", "constraint_check_type": "bias_drift_check", "description": "apart"}
+    page.analysis["violations"].append(found)
+    assert "1 of 1 figures, judged together, is a violation." in render(page)
+
+
+@pytest.mark.parametrize(
+    ("cities", "said"),
+    [
+        (["Bonn"] * 30 + ["Kiel"] * 20, "Bonn: 50\u202f% → 60\u202f% of the rows"),
+        (["Bonn"] * 20 + ["Kiel"] * 15 + ["Ulm"] * 15, "new: Ulm (30\u202f% of the rows)"),
+        (
+            ["Bonn"] * 5 + ["Kiel"] * 40 + ["Ulm"] * 5,
+            "Bonn: 50\u202f% → 10\u202f% of the rows; new: Ulm (10\u202f%",
+        ),
+        (
+            ["Bonn"] * 20 + ["Kiel"] * 20 + [None] * 10,
+            "Bonn: 50\u202f% → 50\u202f% of the rows; missing 0.0\u202f% → 20",
+        ),
+        (["Bonn"] * 10 + ["x" * 300] * 40, f"new: {'x' * 39}… (80\u202f% of the rows)"),
+    ],
+)
+def test_what_changed_in_words(cities: list[str | None], said: str) -> None:
+    then, now = made(np.arange(50), ["Bonn", "Kiel"] * 25), made(np.arange(50), cities)
+    assert distributions.moved(then.columns["city"], now.columns["city"]).startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +196,36 @@ def test_the_worst_gives_the_badge(page: Page) -> None:
         found.append({"feature_name": "age", "constraint_check_type": check})
         assert badge(analysis | {"violations": found})[0] == words
     assert badge(analysis | {"violations": []}) == ("in order", "good")
+
+
+@pytest.mark.parametrize(
+    ("found", "called", "said"),
+    [
+        ([("humid", "range_check")], "the data is not what it was", "Values far out in humid. "),
+        ([("prediction", "range_check")], "the predictions have moved", "Values far out in prediction. "),
+        (
+            [("prediction", "baseline_drift_check"), ("age", "baseline_drift_check")],
+            "the inputs have moved",
+            "Drift beyond the baseline's own days in prediction and age. ",
+        ),
+        (
+            [("sex", "bias_drift_check"), ("nights", "custom_rule_check"), ("sex", "completeness_check")],
+            "the data is not what it was",
+            "Values are missing in sex; groups of sex are treated less alike than at the baseline; rule "
+            "broken: nights. ",
+        ),
+    ],
+)
+def test_the_verdict_says_what_is_wrong_with_which_column(
+    page: Page, found: list[tuple[str, str]], called: str, said: str
+) -> None:
+    violations = [{"feature_name": name, "constraint_check_type": check} for name, check in found]
+    assert badge(page.analysis | {"violations": violations})[0] == called
+    assert verdict(page.analysis | {"violations": violations}).startswith(said)
+
+
+def test_without_violations_the_sentence_says_what_was_looked_at(page: Page) -> None:
+    analysis = page.analysis
     assert verdict(analysis | {"violations": []}).startswith("Nothing in 300 rows differs")
 
 
@@ -154,6 +255,7 @@ def test_any_column_has_a_picture(ages: np.ndarray, cities: list[str | None]) ->
         (0.0, "0"),
         (0.1234, "0.123"),
         (12, "12"),
+        (52.73, "52.73"),
         (872.0, "872"),
         (1234567.0, "1\u202f234\u202f567"),
         (1e-5, "1.0e-05"),
@@ -165,10 +267,10 @@ def test_numbers_as_they_are_read(value: float | None, shown: str) -> None:
 
 def test_shares_and_ticks_as_they_are_read() -> None:
     assert [percent(value) for value in (0.0, 0.0004, 0.05, 0.5, None)] == [
-        "0.0 %",
-        "<0.1 %",
-        "5.0 %",
-        "50 %",
+        "0.0\u202f%",
+        "<0.1\u202f%",
+        "5.0\u202f%",
+        "50\u202f%",
         "n/a",
     ]
     assert [short(value) for value in (0.0, 0.25, 1000.0, 1e9)] == ["0", "0.25", "1\u202f000", "1e+09"]
