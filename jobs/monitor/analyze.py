@@ -108,11 +108,11 @@ def analyze(spec: Spec, baseline: Baseline, counted: Shard, state: State, given:
     return Analysis(content, counted.profile, baseline, state)
 
 
-def importance(found: Violation, features: dict[str, Any]) -> tuple[int, float]:
+def importance(found: Violation, features: dict[str, Any]) -> tuple[int, float, float]:
     check, name = found["constraint_check_type"], found["feature_name"]
     impact = (features.get(name) or {}).get("impact") or 0.0
     excess = (found.get("value") or 0.0) - (found.get("threshold") or 0.0)
-    return ORDER.index(check) if check in ORDER else len(ORDER), -impact or -abs(excess)
+    return ORDER.index(check) if check in ORDER else len(ORDER), -impact, -abs(excess)
 
 
 def write(folder: Path, analysis: Analysis, baseline: Path) -> None:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 
 PAD = 14  # room above and below a plot, pixels
 
@@ -65,8 +64,12 @@ def dot(x: float, y: float, css: str, tip: str, radius: float = 4) -> str:
 
 
 def path(points: Sequence[tuple[float, float]], css: str) -> str:
-    """Straight segments: a polyline cannot take percentages."""
-    return "".join(line(*a, *b, css) for a, b in pairwise(points))
+    """In an SVG of its own that is stretched: a polyline cannot take percentages. Its stroke is not."""
+    places = " ".join(f"{x:g},{y:g}" for x, y in points)
+    return (
+        '<svg viewBox="0 0 100 100" width="100%" height="100" preserveAspectRatio="none">'
+        f'<polyline class="{css}" points="{places}" vector-effect="non-scaling-stroke"/></svg>'
+    )
 
 
 def plot(height: int, y_marks: Iterable[tuple[float, str]], body: str, label: str) -> str:

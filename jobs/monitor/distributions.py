@@ -10,14 +10,13 @@ import numpy as np
 from jobs.monitor import charts
 from jobs.monitor.charts import Axis
 from jobs.monitor.profile import Column, NumberColumn
-from jobs.monitor.wording import listed, number, percent, short
+from jobs.monitor.wording import brief, listed, number, percent, short
 
 BARS = 28
 REST = "all others"
 SHOWN = 7  # categories with a row of their own
 TAIL = 0.002  # share of the rows at either end that may lie outside the picture
 GAPS = 0.01  # a change of the share of missing values that is worth a word
-LONGEST = 40  # letters of a category in a sentence
 HEIGHT = 124
 FOOT, HEAD = 18, 18  # pixels
 
@@ -44,7 +43,9 @@ def moved(then: Column, now: Column) -> str:
 def _centre(then: NumberColumn, now: NumberColumn) -> str:
     before, after = (float(column.quantiles.quantile(0.5)) for column in (then, now))
     if before != after:
-        return f"median {number(before)} → {number(after)}"
+        is_close = number(before) == number(after)
+        told = [f"{value:.5g}" if is_close else number(value) for value in (before, after)]
+        return f"median {' → '.join(told)}"
     return f"mean {number(then.mean)} → {number(now.mean)}"
 
 
@@ -52,17 +53,13 @@ def _largest_change(then: Any, now: Any) -> str:
     known = set(then.counts.as_dict())
     named = [row for row in _shares(then, now) if row[0] != REST]
     name, before, after = max(named, key=lambda row: abs(row[2] - row[1]))
-    said = f"{short_name(name)}: {percent(before)} → {percent(after)} of the rows"
+    said = f"{brief(name)}: {percent(before)} → {percent(after)} of the rows"
     new = {name: rows for name, rows in now.counts.as_dict().items() if name not in known}
     if not new:
         return said
-    names = listed([short_name(each) for each in new], 3)
+    names = listed(list(new), 3)
     appeared = f"new: {names} ({percent(sum(new.values()) / now.n)} of the rows)"
     return appeared if name in new else f"{said}; {appeared}"
-
-
-def short_name(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _numbers(then: NumberColumn, now: NumberColumn) -> str:

@@ -224,5 +224,6 @@ def attribution(analysis: dict[str, Any]) -> str:
         f"<b>{percent(shares[name][0])} → {percent(shares[name][1])}</b></div>"
         for name in order
     )
-    said = f"nDCG {number(found.get('ndcg'))} (1 is the same order), L1 distance {number(found.get('l1'))}."
+    said = f"nDCG {number(found.get('ndcg'))} (1 is the same order), L1 distance {number(found.get('l1'))}"
+    said += f", {number(found['threshold'])} is usual." if found.get("threshold") is not None else "."
     return f'<figure><div class="kinds wide both">{body}</div><figcaption>{said}</figcaption></figure>'

@@ -15,6 +15,7 @@ from jobs.monitor.wording import (
     badge,
     day,
     grouped,
+    listed,
     number,
     percent,
     plural,
@@ -123,8 +124,14 @@ def _head(page: Page) -> str:
         f'<header><span class="verdict {style}">{escape(said)}</span>'
         f"<h1>{escape(verdict(analysis))}</h1>"
         f'<p class="soft">{model}, {day(window["start"])} to {day(window["end"])} (UTC).</p>'
-        f'<div class="tiles">{cells}</div></header>'
+        f'<div class="tiles">{cells}</div>{_unjudged(analysis)}</header>'
     )
+
+
+def _unjudged(analysis: dict[str, Any]) -> str:
+    """What "in order" does not cover."""
+    names = listed(list(analysis.get("unjudged") or {}), most=9)
+    return f'<p class="soft">Not judged: {escape(names)}. The reasons are at the end.</p>' if names else ""
 
 
 def _violations(analysis: dict[str, Any]) -> str:
@@ -154,7 +161,7 @@ def _changed(page: Page) -> str:
         tags = _tags(name, figure, page.analysis)
         moved = distributions.moved(page.then[name], page.now[name])
         body += (
-            f'<div class="change"><div><b>{escape(name)}</b> {tags}<br><span>{escape(moved)}</span></div>'
+            f'<div class="change"><div><b>{escape(name)}</b> {tags}<br>{escape(moved)}</div>'
             f"<div{' class=bar' if bar else ''}>{bar}</div>"
             f"<div class='soft'>{escape(_effect(figure))}</div></div>"
         )
@@ -208,8 +215,8 @@ def _distributions(page: Page) -> str:
         figure = page.features[name]
         body = distributions.picture(page.then[name], page.now[name])
         cards.append(
-            f'<figure class="card"><h3>{escape(name)} {_tags(name, figure, page.analysis)}</h3>{body}'
-            f"<figcaption>{escape(_effect(figure))}</figcaption></figure>"
+            f'<figure class="card"><h3><bdi>{escape(name)}</bdi> {_tags(name, figure, page.analysis)}</h3>'
+            f"{body}<figcaption>{escape(_effect(figure))}</figcaption></figure>"
         )
     seen, folded = "".join(cards[:DRAWN]), "".join(cards[DRAWN:])
     rest = f"<details><summary>{len(cards) - DRAWN} more</summary><div class='cards'>{folded}</div></details>"

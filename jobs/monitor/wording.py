@@ -10,6 +10,8 @@ QUALITY = "model_quality_check"
 DRIFT = "baseline_drift_check"
 BIAS = "bias_drift_check"
 ATTRIBUTION = "feature_attribution_drift_check"
+LONGEST = 40  # letters of a name
+TURNS = dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 PREDICTION = "prediction"  # what the answers are called among the features
 BROKEN = {
     "missing_column_check": "columns are missing: {names}",
@@ -23,7 +25,7 @@ BROKEN = {
 }
 # Each is the beginning of a sentence, and says which columns.
 SAID = {
-    QUALITY: "the model is wrong more often than it was",
+    QUALITY: "the model errs more than it did",
     **BROKEN,
     DRIFT: "drift beyond the baseline's own days in {names}",
     ATTRIBUTION: "the model bases its answers on other features than it did",
@@ -117,7 +119,7 @@ def _quality(analysis: dict[str, Any]) -> str:
 def words(metric: str) -> str:
     """`log_loss` as `Log loss`, `roc_auc` as `ROC AUC`."""
     known = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
-    known |= {"ece": "ECE", "mape": "MAPE", "adjusted_r2": "Adjusted R²"}
+    known |= {"ece": "ECE", "mape": "MAPE", "adjusted_r2": "Adjusted R²", "squared": "Squared error"}
     return known.get(metric, metric.replace("_", " ").capitalize())
 
 
@@ -169,8 +171,15 @@ def plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
+def brief(name: str) -> str:
+    """A column or a category in a sentence, which its controls of direction must not turn around."""
+    name = name.translate(TURNS)
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
 def listed(names: Sequence[str], most: int = 4) -> str:
     """`a, b and c`; `a, b, c, d and 7 more`."""
+    names = [brief(name) for name in names]
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""

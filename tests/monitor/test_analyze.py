@@ -160,7 +160,7 @@ def test_worse_predictions_are_a_violation_of_quality(run: Run, rows: list[Row])
     assert content["violations"][0]["threshold"] == pytest.approx(figure["baseline"] + 0.05)
     assert "1,500 labelled rows" in content["violations"][0]["description"]
     assert content["detector"]["blocks"] == 7
-    assert content["verdict"].startswith("The model is wrong more often than it was")
+    assert content["verdict"].startswith("The model errs more than it did")
 
 
 def test_few_labels_give_figures_and_no_verdict(run: Run, rows: list[Row]) -> None:
@@ -307,3 +307,17 @@ def test_a_late_window_does_not_know_its_future(run: Run, rows: list[Row]) -> No
     analysis.state.remember(later)
     assert len(analysis.state.until(analysis.content["window"]["end"])) == 1
     assert len(analysis.state.until((END + timedelta(days=7)).isoformat())) == 2
+
+
+def test_of_one_column_the_largest_move_is_told_first() -> None:
+    found = [
+        {
+            "feature_name": "city",
+            "constraint_check_type": "bias_drift_check",
+            "value": value,
+            "threshold": 0.1,
+        }
+        for value in (0.2, -0.9, 0.5)
+    ]
+    found.sort(key=lambda one: analyze.importance(one, {"city": {"impact": 0.2}}))
+    assert [one["value"] for one in found] == [-0.9, 0.5, 0.2]

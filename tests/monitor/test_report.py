@@ -96,7 +96,7 @@ def test_the_page_is_whole_fetches_nothing_and_escapes(page: Page) -> None:
 def test_the_page_tells_the_verdict_first(page: Page) -> None:
     html = render(page)
     assert "the model got worse" in html
-    assert "<h1>The model is wrong more often than it was. Log loss is 0.600 (0.550 to 0.700) on 250" in html
+    assert "<h1>The model errs more than it did. Log loss is 0.600 (0.550 to 0.700) on 250" in html
     assert html.index("What is wrong") < html.index("What changed most") < html.index("How good the model is")
     assert "median 32 → 42" in html
     assert "30\u202f% of the rows moved, up to 10\u202f% is usual; 80\u202f% of the model" in html
@@ -246,6 +246,28 @@ def test_any_column_has_a_picture(ages: np.ndarray, cities: list[str | None]) ->
             html = distributions.picture(then.columns[name], now.columns[name])
             assert html and "nan" not in html.replace("nan", "", 0).lower().split()
             assert distributions.moved(then.columns[name], now.columns[name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)</script>", "a\"b'c", "x" * 300, "\u202eshown backwards", "\u05e9\u05dc\u05d5\u05dd"],
+)
+def test_names_and_values_of_any_kind(page: Page, name: str) -> None:
+    """What a request holds is shown, does not run, and does not turn the sentence around."""
+    figure = page.analysis["features"].pop("city")
+    page.analysis["features"][name] = figure | {"impact": 9.0}
+    page.then[name], page.now[name] = (
+        made(np.arange(40), [value] * 40).columns["city"] for value in ("a", name)
+    )
+    page.analysis["bias"] = {f"{name}={name}": page.analysis["bias"]["sex=f"]}
+    page.analysis["attribution"]["features"][name] = {"share": 0.3, "baseline": 0.1}
+    drift = {"feature_name": name, "constraint_check_type": "baseline_drift_check", "description": name}
+    page.analysis["violations"] = [drift]
+    html = render(page)
+    assert_whole(html)
+    assert name not in html or name.isalpha() or name.startswith("\u202e")
+    told = verdict(page.analysis)
+    assert "\u202e" not in told and len(told) < 200
 
 
 @pytest.mark.parametrize(
