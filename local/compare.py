@@ -61,8 +61,7 @@ def changes(
             continue
         others = [old] if new is not champions[-1] or old is champions[0] else [old, champions[0]]
         rows = flights.rows(start, end)
-        deployments = [champion["deployment"] for champion in [*others, new]]
-        *before, after = score(bench, deployments, f"runs/{new['run']}/comparison", rows)
+        *before, after = score(bench, [*others, new], f"runs/{new['run']}/comparison", rows)
         for other, scores in zip(others, before, strict=True):
             versions = {"old_version": other["version"], "new_version": new["version"]}
             found["before_after"] += [versions | row for row in figures(rows, scores, after, start, end)]
@@ -78,21 +77,23 @@ def midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def score(bench: Bench, deployments: Sequence[str], prefix: str, rows: pa.Table) -> list[np.ndarray]:
-    """What each deployed model says of the rows: probabilities, in their order. `prefix` is where the rows
+def score(bench: Bench, champions: Sequence[dict], prefix: str, rows: pa.Table) -> list[np.ndarray]:
+    """What each champion says of the rows: probabilities, in their order. `prefix` is where the rows
     and the answers go."""
     body = "".join(json.dumps(row) + "\n" for row in instances(rows)).encode()
     bench.s3.put_object(Bucket=bench.bucket, Key=f"{prefix}/input/rows.jsonl", Body=body)
-    names = [start_job(bench, deployment, prefix) for deployment in deployments]
+    names = [start_job(bench, champion, prefix) for champion in champions]
     return [answers(bench, name, prefix, rows.num_rows) for name in names]
 
 
-def start_job(bench: Bench, deployment: str, prefix: str) -> str:
-    """A Transform job of the package that a deployment serves, as a model of its own under the jobs' role."""
-    served = bench.sagemaker.describe_model(ModelName=deployment)["PrimaryContainer"]["ModelPackageName"]
-    name = f"{deployment}-{hashlib.sha256(prefix.encode()).hexdigest()[:10]}"
+def start_job(bench: Bench, champion: dict, prefix: str) -> str:
+    """A Transform job of a champion's package, as a model of its own under the jobs' role: that of an old
+    deployment is gone."""
+    name = f"{champion['deployment']}-{hashlib.sha256(prefix.encode()).hexdigest()[:10]}"
     bench.sagemaker.create_model(
-        ModelName=name, ExecutionRoleArn=bench.role_arn, PrimaryContainer={"ModelPackageName": served}
+        ModelName=name,
+        ExecutionRoleArn=bench.role_arn,
+        PrimaryContainer={"ModelPackageName": champion["package_arn"]},
     )
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bench.bucket}/{prefix}/input/"}
     bench.sagemaker.create_transform_job(

@@ -10,7 +10,8 @@
                              seconds (real, since the run began), states [{name, start, seconds}], ended_in,
                              reason
     champions[]              version, run, metrics, holdout {rows, from, until}, predecessor (the replaced
-                             model's metrics on that holdout), cause, approved_by, promoted_at, deployment
+                             model's metrics on that holdout), cause, approved_by, promoted_at, deployment,
+                             package_arn
     windows[]                start, end, rows, labelled, status, version, violations[], features
                              {name: {distance, threshold}}, quality {metric: {value, low, high, baseline}}
     decisions[]              at, signal, decision, reason
@@ -84,6 +85,7 @@ class Reader:
             "approved_by": row["approved_by"],
             "promoted_at": row["at"],
             "deployment": row["deployment"],
+            "package_arn": row["package_arn"],
         }
 
     def windows(self) -> list[dict]:

@@ -162,3 +162,23 @@ def test_a_question_expires_and_a_run_that_is_stopped_leaves_nothing(model: Site
     assert staging_endpoints(site) == []
     assert site.view(NAME)["staged"] == []
     assert site.champion(NAME) == champion
+
+
+def test_of_all_that_was_refused_only_the_last_is_left_in_sagemaker(model: Site) -> None:
+    site = model
+    champion = site.champion(NAME)["config"]
+    # By the machines' clock: all of it happened on one day of the world's.
+    refusals = sorted(site.history(NAME, "DeploymentRefused"), key=lambda row: row["recorded_at"])
+    last = refusals[-1]["deployment"]
+    site.wait("the others to go", lambda: made(site) == {champion, last})
+    configs = site.client("sagemaker").list_endpoint_configs(NameContains=f"-{NAME}-v")["EndpointConfigs"]
+    names = {each["EndpointConfigName"] for each in configs}
+    assert names == {champion, f"{champion}-staging", f"{last}-staging"}
+    told = {row["deployment"]: row["reason"] for row in site.history(NAME, "LeftoversDeleted")}
+    assert told == {row["deployment"]: "it was Refused, and nothing returns to it" for row in refusals[:-1]}
+
+
+def made(site: Site) -> set[str]:
+    """The deployments that have a SageMaker model."""
+    found = site.client("sagemaker").list_models(NameContains=f"-{NAME}-v")["Models"]
+    return {each["ModelName"] for each in found}

@@ -90,7 +90,7 @@ def test_an_image_function_runs_a_handler_of_the_image() -> None:
 
 
 # The API, and what follows events beside the machines.
-ALONE = {"ApiFunction", "RenewCardFunction"}
+ALONE = {"ApiFunction", "RenewCardFunction", "DeleteLeftoversFunction"}
 
 
 def test_every_other_function_is_a_state() -> None:

@@ -12,7 +12,7 @@ from tests.template import stack
 from tests.template.test_triggers import SAMPLES, SCHEDULED, sample
 
 ROW = re.compile(r"\| \[(?P<event>[^\]]+)\]\(\.\./events/(?P<sample>[\w.-]+)\.json\)[^|]*\|(?P<rest>.*)\|")
-WORDS = {"Topic": "notification", "RenewCardFunction": "card"}
+WORDS = {"Topic": "notification", "RenewCardFunction": "card", "DeleteLeftoversFunction": "leftovers"}
 
 
 class Row(NamedTuple):

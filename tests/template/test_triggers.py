@@ -30,14 +30,14 @@ STARTS = {
     "states-step-functions-execution-status-change": ["Topic"],
     "states-step-functions-execution-status-change.deploy": ["DeployStateMachine", "Topic"],
     "deploy-approval-requested": ["Topic"],
-    "deploy-deployment-refused": ["RenewCardFunction"],
+    "deploy-deployment-refused": ["DeleteLeftoversFunction", "RenewCardFunction"],
     # For whoever listens outside the loop, and for the card: the states that follow were reached already.
     "train-training-ended": NOBODY,
     "train-model-registered": ["RenewCardFunction"],
-    "deploy-model-deployed": ["RenewCardFunction"],
+    "deploy-model-deployed": ["DeleteLeftoversFunction", "RenewCardFunction"],
     "batch-completed": NOBODY,
-    "deploy-deployment-rolled-back": ["RenewCardFunction"],
-    "respond-deployment-rolled-back": ["RenewCardFunction"],
+    "deploy-deployment-rolled-back": ["DeleteLeftoversFunction", "RenewCardFunction"],
+    "respond-deployment-rolled-back": ["DeleteLeftoversFunction", "RenewCardFunction"],
 }
 # EventBridge Scheduler starts these machines itself, without a bus; `test_samples` holds their samples.
 SCHEDULED = {"schedule-training-scheduled", "schedule-batch-scheduled", "schedule-monitoring-scheduled"}

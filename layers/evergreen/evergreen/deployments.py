@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import serving, shipping
+from . import names, serving, shipping
 from .ledger import Ledger, is_running
 
 # The old fleet stays this long after the shift, for requests in flight.
@@ -132,7 +132,7 @@ def shadow(
     if ship["strategy"] != "shadow":
         return None
     return {
-        "config": f"{deployment}-shadow",
+        "config": names.shadow(deployment),
         "seconds": int(ship["bake"]),
         "disagreement": ship["disagreement"],
         "champion": {

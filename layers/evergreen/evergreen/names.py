@@ -46,6 +46,16 @@ def deployment(prefix: str, model: str, version: int, approval: str) -> str:
     return f"{prefix}-{model}-v{version}-{digest(approval, 6)}"
 
 
+def staging(deployment_name: str) -> str:
+    """The staging endpoint of a deployment, and its config."""
+    return f"{deployment_name}-staging"
+
+
+def shadow(deployment_name: str) -> str:
+    """The endpoint config in which a deployment's version is a shadow."""
+    return f"{deployment_name}-shadow"
+
+
 def alarms(deployment_name: str, answers: bool = False) -> list[str]:
     """The rollback alarms of a deployment; `answers`: where its answers are watched too."""
     kinds = ("errors", "latency", "answers") if answers else ("errors", "latency")

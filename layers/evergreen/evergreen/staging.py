@@ -4,7 +4,7 @@ tested, and a person is asked where the section says so."""
 from collections.abc import Iterator
 from typing import Any
 
-from . import units
+from . import names, units
 from .ledger import Write, history
 from .schema import Key, mapping, scalar
 
@@ -57,7 +57,7 @@ def plan(
     fleet = {"InstanceType": staging["instance"] or serve["instance"], "InitialInstanceCount": 1}
     served = {"ServerlessConfig": serverless} if serverless else fleet
     return {
-        "endpoint": f"{deployment}-staging",
+        "endpoint": names.staging(deployment),
         "variant": {"VariantName": "main", "ModelName": deployment, "InitialVariantWeight": 1} | served,
         "samples": package["baseline"].removesuffix("baseline/") + "evaluation/smoke.jsonl",
         "latency": ship["alarms"]["latency_p99"],
