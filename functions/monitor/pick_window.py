@@ -222,6 +222,7 @@ def ready(
         "output": f"s3://{BUCKET}/{folder}",
         "instance": spec["processing"]["instance"],
         "volumeGb": spec["processing"]["volume_gb"],
+        "timeout": int(spec["processing"]["timeout"]),
     }
 
 

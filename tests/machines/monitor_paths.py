@@ -32,6 +32,7 @@ PLAN = {
     "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/evergreen-jobs:1",
     "instance": "ml.m5.large",
     "volumeGb": 50,
+    "timeout": 5400,
     "artifact": "s3://bucket/runs/flights-0d4c770000/model/evergreen-flights-0d4c770000-train/output/model.tar.gz",
     "state": None,
     "shards": f"{OUTPUT}shards/5d1c0a9b7e/",

@@ -341,6 +341,8 @@ def test_the_analysis_is_of_the_window_and_the_champions_baseline() -> None:
     large = scenario(monitor_paths, "a large window is counted by several instances").result
     cluster = {"InstanceCount": 4, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 50}
     assert large.only("ProfileShards")["ProcessingResources"]["ClusterConfig"] == cluster
+    for state in ("ProfileShards", "AnalyzeWindow"):
+        assert large.only(state)["StoppingCondition"] == {"MaxRuntimeInSeconds": 5400}
     merged = inputs(large.only("AnalyzeWindow"))
     assert set(merged) == {"shards", "baseline", "code", "labels", "model", "pipeline", "state"}
     (output,) = large.only("ProfileShards")["ProcessingOutputConfig"]["Outputs"]

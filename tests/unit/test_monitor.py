@@ -5,11 +5,12 @@ import base64
 import json
 
 import pytest
-from evergreen import capture, times
+from evergreen import budget, capture, spec, times
 from evergreen import ledger as records
-from evergreen.errors import EventInvalid
+from evergreen.errors import EventInvalid, SpecInvalid
 from monitor import pick_window, record_failure, record_window
 
+from tests.machines.engine import machine
 from tests.unit import world
 from tests.unit.world import execution, kinds
 
@@ -85,6 +86,25 @@ def test_a_scheduled_window_ends_at_the_scheduled_time(bucket, ledger):
     assert plan["pipeline"] is None
     assert plan["baseline"].startswith("s3://bucket/runs/")
     assert ledger.need("flights", f"WINDOW#{plan['key']}")["status"] == "Analyzing"
+
+
+def test_a_job_of_a_window_has_the_time_that_model_yaml_says(bucket, ledger):
+    processing = "processing: {instance: ml.c5.xlarge, volume_gb: 40, timeout: 90m}\n"
+    world.onboard(ledger, processing + world.MODEL_YAML)
+    captured(bucket, "2013-04-04T10:00:00Z", 20)
+    plan = pick(scheduled())
+    assert (plan["instance"], plan["volumeGb"], plan["timeout"]) == ("ml.c5.xlarge", 40, 5400)
+
+
+def test_the_machine_outlasts_the_longest_jobs_of_a_window():
+    """A run's two jobs have to fit into a day, which bounds each of them."""
+    definition = machine("monitor").definition
+    limits = [definition["States"][name]["TimeoutSeconds"] for name in ("ProfileShards", "AnalyzeWindow")]
+    longest, to_start = spec.LONGEST / budget.PROCESSING_JOBS, 3600
+    assert all(limit >= longest + to_start for limit in limits)
+    assert definition["TimeoutSeconds"] > sum(limits)
+    with pytest.raises(SpecInvalid, match=r"processing\.timeout: '13h' is not between 1m and 12h"):
+        spec.parse(f"processing: {{timeout: 13h}}\n{world.MODEL_YAML}")
 
 
 def test_the_pipelines_features_of_the_windows_hours_are_compared(bucket):
