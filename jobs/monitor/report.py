@@ -115,7 +115,8 @@ def _head(page: Page) -> str:
     if estimate.get("value") is not None:
         tiles.append((number(estimate["value"]), f"{words(estimate['metric'])}, estimated without labels"))
     if analysis.get("skipped_lines"):
-        tiles.append((grouped(analysis["skipped_lines"]), "lines that could not be read"))
+        lines = plural(analysis["skipped_lines"], "line")
+        tiles.append((grouped(analysis["skipped_lines"]), f"{lines} that could not be read"))
     cells = "".join(
         f'<div class="tile"><b>{value}</b><span>{escape(label)}</span></div>' for value, label in tiles
     )

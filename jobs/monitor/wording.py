@@ -113,7 +113,17 @@ def _quality(analysis: dict[str, Any]) -> str:
         return f"None of {grouped(useless)} labels can be used." if useless else "No label is known yet."
     then = figure.get("baseline")
     beside = "" if then is None else f", {number(then)} at the baseline"
+    beside += _tolerated(analysis, name, figure["value"])
     return f"{words(name)} is {interval(figure)} on {grouped(analysis['labelled'])} labelled rows{beside}."
+
+
+def _tolerated(analysis: dict[str, Any], name: str, value: float) -> str:
+    """A loss that is no violation only because its interval is wide: nobody should read it as in order."""
+    found = analysis.get("detector") or {}
+    if found.get("loss") != name or any(one.get("metric") == name for one in analysis["violations"]):
+        return ""
+    limit = found["baseline"] + found["tolerance"]
+    return f": over the {number(limit)} that is tolerated, but not surely" if value > limit else ""
 
 
 def words(metric: str) -> str:

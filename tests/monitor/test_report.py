@@ -229,6 +229,14 @@ def test_without_violations_the_sentence_says_what_was_looked_at(page: Page) -> 
     assert verdict(analysis | {"violations": []}).startswith("Nothing in 300 rows differs")
 
 
+def test_a_loss_that_is_high_by_chance_at_most_is_told(page: Page) -> None:
+    assert "tolerated" not in verdict(page.analysis)
+    said = verdict(page.analysis | {"violations": []})
+    assert said.endswith("0.400 at the baseline: over the 0.450 that is tolerated, but not surely.")
+    page.analysis["quality"]["log_loss"]["value"] = 0.44
+    assert verdict(page.analysis | {"violations": []}).endswith("0.400 at the baseline.")
+
+
 @pytest.mark.parametrize(
     ("ages", "cities"),
     [
@@ -267,7 +275,7 @@ def test_names_and_values_of_any_kind(page: Page, name: str) -> None:
     assert_whole(html)
     assert name not in html or name.isalpha() or name.startswith("\u202e")
     told = verdict(page.analysis)
-    assert "\u202e" not in told and len(told) < 200
+    assert "\u202e" not in told and len(told) < 250
 
 
 @pytest.mark.parametrize(
