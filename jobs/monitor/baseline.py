@@ -140,6 +140,9 @@ def write(folder: Path, spec: Spec, train: Rows, holdout: Window | None, **more:
     seen = by_day(train, schema)
     if not seen.rows:
         raise JobError("the training data has no rows: there is nothing to compare windows with")
+    if schema.time and seen.span is None:
+        wanted = "ISO 8601 text or timestamps are needed, as windows are compared by day"
+        raise JobError(f"no row of the training data has a time in the column `{schema.time}`: {wanted}")
     content: dict[str, Any] = {
         "format": FORMAT,
         "model": spec.name,

@@ -22,6 +22,7 @@ Violation = dict[str, Any]
 ROWS = "rows"  # the feature_name of what concerns whole rows
 NEW = 0.01  # share of rows with categories never seen, under which nothing is said
 DUPLICATES = 0.05  # share of rows that repeat another, beyond what the baseline has
+UNANSWERED = 0.01  # share of answers that may be missing beyond the holdout's
 SHOWN = 3
 
 
@@ -29,11 +30,12 @@ def check(reference: Profile, window: Profile) -> list[Violation]:
     """Everything that is wrong with the window's columns, as the baseline's schema has them."""
     if not window.rows:
         return []
-    found = list(_extra(reference, window))
+    extra = {name: rows for name, rows in sorted(window.extra.items()) if name not in reference.extra}
+    found = [_unknown(name, rows, window) for name, rows in extra.items()]
     for name, before in reference.columns.items():
         now = window.columns.get(name)
         if now is None or now.absent == now.rows:
-            found.append(_absent(name, window, list(window.extra)))
+            found.append(_absent(name, list(extra)))
         elif now.field.type != before.field.type:
             reason = (
                 f"the baseline holds {name} as {before.field.type}, the window as {now.field.type}: "
@@ -45,6 +47,15 @@ def check(reference: Profile, window: Profile) -> list[Violation]:
             found += _completeness(before, now)
             found += _numbers(now) if isinstance(now, NumberColumn) else _categories(before, now)
     return [*found, *_duplicates(reference, window)]
+
+
+def answers(before: Column, now: Column) -> list[Violation]:
+    """The predictions, of which more may be missing than on the holdout only by a few."""
+    share, allowed = _gaps(now), _gaps(before) + UNANSWERED
+    if share <= allowed:
+        return []
+    reason = f"{_rows(now.rows - now.n, now)} are missing: the model gave no usable answer"
+    return [violation(now.field.name, "completeness_check", reason, "missing", share, allowed)]
 
 
 def violation(
@@ -66,7 +77,7 @@ def violation(
     }
 
 
-def _absent(name: str, window: Profile, extra: list[str]) -> Violation:
+def _absent(name: str, extra: list[str]) -> Violation:
     reason = f"no row of the window has the column {name}"
     alike = get_close_matches(name, extra, n=1, cutoff=0.5) or (extra if len(extra) == 1 else [])
     if alike:
@@ -74,10 +85,10 @@ def _absent(name: str, window: Profile, extra: list[str]) -> Violation:
     return violation(name, "missing_column_check", reason, "missing", 1.0, 0.0)
 
 
-def _extra(reference: Profile, window: Profile) -> Iterator[Violation]:
-    for name, rows in sorted(window.extra.items()):
-        reason = f"{rows:,} rows have a column {name}, which the model does not know"
-        yield violation(name, "extra_column_check", reason, "rows", rows / max(window.rows, 1), 0.0)
+def _unknown(name: str, rows: int, window: Profile) -> Violation:
+    """A column that neither the model reads nor its training data has."""
+    reason = f"{rows:,} rows have a column {name}, which the model does not know"
+    return violation(name, "extra_column_check", reason, "rows", rows / window.rows, 0.0)
 
 
 def _types(before: Column, now: Column) -> Iterator[Violation]:
@@ -100,7 +111,7 @@ def _completeness(before: Column, now: Column) -> Iterator[Violation]:
     if not now.field.nullable and now.missing:
         reason = f"{_rows(now.missing, now)} are missing, none may be"
         yield violation(now.field.name, "completeness_check", reason, "missing", share, 0.0)
-    elif not now.n and before.n:
+    elif not now.n and before.n and now.missing == now.rows:  # of another type: said above
         reason = f"none of the {now.rows:,} rows has a usable value"
         yield violation(now.field.name, "completeness_check", reason, "missing", share, _gaps(before))
 

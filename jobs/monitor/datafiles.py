@@ -3,8 +3,10 @@ no endpoint captured."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ import pyarrow.compute as pc
 
 from jobs.contract import JobError
 from jobs.monitor import buffers
-from jobs.monitor.bodies import PREDICTION, Layout, answer_layout, arrow_type
+from jobs.monitor.bodies import PREDICTION, STRUCT, answer_layout, arrow_type
 from jobs.monitor.schema import Schema
+from jobs.monitor.typed import truths
 from jobs.monitor.window import Problems, Window
-from jobs.spec import MULTICLASS
+from jobs.spec import BINARY, MULTICLASS
 
 
 def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | None = None) -> Window:
@@ -25,9 +28,13 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     size = table.num_rows
-    layout = answer_layout(schema)
     if answers is None:
-        answers = pa.table({name: _answer(columns, name, layout, size) for name in layout.columns})
+        answers = pa.table(
+            {
+                name: _answer(columns.get(name, pa.nulls(size, arrow_type(kind))), name, kind, schema.task)
+                for name, kind in answer_layout(schema).columns.items()
+            }
+        )
     ids = columns.get(schema.id)
     times = np.zeros(size, np.int64)
     if schema.time in columns:
@@ -40,7 +47,7 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
         schema,
         table.select(kept),
         answers,
-        pa.nulls(size, pa.string()) if ids is None else ids.cast(pa.string()),
+        pa.nulls(size, pa.string()) if ids is None else _text(ids, schema.id),
         times,
         times,
         label,
@@ -57,12 +64,28 @@ def named(window: Window) -> Window:
     )
 
 
-def pieces(batches: Iterable[pa.RecordBatch], schema: Schema, problems: Problems) -> Iterator[Window]:
-    """The rows of data files, a window for each batch; `problems` is complete when the last one was given."""
+def pieces(
+    batches: Iterable[pa.RecordBatch],
+    schema: Schema,
+    problems: Problems,
+    span: tuple[datetime, datetime] | None = None,
+) -> Iterator[Window]:
+    """The rows of data files, a window for each batch; `problems` is complete when the last one was given.
+    Where a span [start, end) is given, rows of other times do not count."""
     for batch in batches:
-        piece = window(batch, schema)
+        piece = window(batch if span is None else _within(batch, schema, *span), schema)
         problems.unusable_labels += piece.problems.unusable_labels
         yield piece
+
+
+def _within(batch: pa.RecordBatch, schema: Schema, start: datetime, end: datetime) -> pa.RecordBatch:
+    """The rows from `start` until before `end`, and those without a time."""
+    if schema.time not in batch.schema.names:
+        return batch
+    times, known = buffers.microseconds(batch.column(schema.time))
+    first, last = (round(moment.timestamp() * 1e6) for moment in (start, end))
+    is_kept = (times >= first) & (times < last)
+    return batch.filter(pa.array(is_kept if known is None else is_kept | ~known))
 
 
 def empty(schema: Schema) -> Window:
@@ -86,22 +109,53 @@ def answers_of(task: str, answers: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def _answer(columns: dict[str, pa.Array], name: str, layout: Layout, size: int) -> pa.Array:
-    kind = layout.columns[name]
-    if name not in columns:
-        return pa.nulls(size, arrow_type(kind))
-    return _floats(columns[name]) if kind == "number" else columns[name].cast(pa.string())
+def _answer(column: pa.Array, name: str, kind: str, task: str) -> pa.Array:
+    if kind == STRUCT:
+        return _shares(column, name)
+    if kind != "number":
+        return _text(column, name)
+    return _truths(column) if task == BINARY and name == PREDICTION else _floats(column)
+
+
+def _shares(column: pa.Array, name: str) -> pa.Array:
+    """A number by class: a struct or a map, or JSON text, as a CSV file holds it. Raises JobError for what is
+    neither."""
+    if pa.types.is_struct(column.type) or pa.types.is_null(column.type):
+        return column
+    given = column.to_pylist()
+    try:
+        rows = [json.loads(row) if isinstance(row, str) else row and dict(row) for row in given]
+        classes = sorted(set().union(*filter(None, rows)))
+        return pa.array(rows, pa.struct([(one, pa.float64()) for one in classes]))
+    except (TypeError, ValueError, pa.ArrowException):
+        wanted = 'a number by class: a struct, a map, or JSON text such as {"a": 0.9, "b": 0.1}'
+        raise JobError(f"the column `{name}` is not {wanted}") from None
+
+
+def _text(column: pa.Array, name: str) -> pa.Array:
+    """Raises JobError for a type that has no text."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        raise JobError(f"the column `{name}` is of type {column.type}: text or numbers are needed") from None
 
 
 def _label(column: pa.Array | None, schema: Schema, size: int) -> pa.Array:
     """Numbers, finite ones; classes as text."""
     if schema.task == MULTICLASS:
-        return pa.nulls(size, pa.string()) if column is None else column.cast(pa.string())
+        return pa.nulls(size, pa.string()) if column is None else _text(column, schema.target)
     if column is None:
         return pa.nulls(size, pa.float64())
+    return _truths(column) if schema.task == BINARY else _floats(column)
+
+
+def _truths(column: pa.Array) -> pa.Array:
+    """Of a binary task: 0 and 1, or truth values, also as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return _floats(column)
+    return _floats(truths(column) if buffers.is_text(column.type) else column)
 
 
 def _floats(column: pa.Array) -> pa.Array:

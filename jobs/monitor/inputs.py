@@ -79,7 +79,7 @@ def _whole_rows(
     picked, is_outlier = baseline.outliers.mark(window.table)
     if not len(picked):
         return [], None
-    length = max(1, round(span / timedelta(microseconds=before.length)))
+    length = verdict.blocks_of(baseline.train, span)
     made = baseline.outliers.series(before, now, window.times[picked], is_outlier, length)
     return [made], {
         "share": round(float(is_outlier.mean()), 6),

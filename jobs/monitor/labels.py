@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from jobs.monitor.base64s import decode
 from jobs.monitor.buffers import fixed
 from jobs.monitor.capture import Skipped, chunks, read_lines
-from jobs.monitor.typed import Irregular, from_text
-from jobs.spec import MULTICLASS
+from jobs.monitor.typed import Irregular, from_text, truths
+from jobs.spec import BINARY, MULTICLASS
 
 _LINE = pa.schema(
     [
@@ -91,7 +91,7 @@ def _values(texts: pa.Array, task: str) -> pa.Array:
     texts = pc.utf8_trim(pc.utf8_trim_whitespace(texts), '"')
     if task == MULTICLASS:
         return pc.if_else(pc.equal(texts, ""), None, texts)
-    numbers, _ = from_text(texts, "number")
+    numbers, _ = from_text(truths(texts) if task == BINARY else texts, "number")
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 

@@ -26,11 +26,18 @@ def name_for(metric: str | None, scores: Scores) -> str:
     """log_loss (nats), brier (squared error of the probabilities, 0 to 1), error (0 or 1), squared or
     absolute (the target's units)."""
     name = _OF_METRIC.get(metric or "", "squared" if scores.task == REGRESSION else "brier")
-    return "error" if name in ("log_loss", "brier") and scores.probability is None else name
+    return name if has(scores, name) else "error"
+
+
+def has(scores: Scores, name: str) -> bool:
+    """Whether the loss of these rows can be computed: two are made of probabilities."""
+    return not len(scores) or scores.probability is not None or name not in ("log_loss", "brier")
 
 
 def of_rows(scores: Scores, name: str) -> np.ndarray:
-    """float64 loss of each row."""
+    """float64 loss of each row, of a loss that they have."""
+    if not len(scores):
+        return np.zeros(0)
     if name == "error":
         return ((scores.predicted != scores.label) | (scores.label < 0)).astype(float)
     if name in ("squared", "absolute"):

@@ -114,7 +114,9 @@ def usable(answers: pa.Table, label: pa.Array, task: str) -> np.ndarray:
     """bool per row: a label (0 or 1 in a binary task) beside a prediction that can be compared with it."""
     fits = ~_nulls(label)
     if task == MULTICLASS:
-        return fits & ~_nulls(answers[PREDICTION].combine_chunks())
+        fits &= ~_nulls(answers[PREDICTION].combine_chunks())
+        shares = _shares(answers)
+        return fits if shares is None else fits & ~_nulls(shares)
     predicted = floats(answers[PREDICTION].combine_chunks())[0]
     if task != BINARY:
         return fits & np.isfinite(predicted)
@@ -147,16 +149,23 @@ def _probability(answers: pa.Table) -> np.ndarray | None:
     return None if column.null_count == len(column) else floats(column)[0]
 
 
+def _shares(answers: pa.Table) -> pa.Array | None:
+    """A number by class, null where an answer has none; None where no answer has."""
+    if PROBABILITIES not in answers.column_names:
+        return None
+    column = answers[PROBABILITIES].combine_chunks()
+    return column if pa.types.is_struct(column.type) and column.null_count < len(column) else None
+
+
 def _multiclass(answers: pa.Table, label: pa.Array, classes: tuple[str, ...]) -> Scores:
-    shares = answers[PROBABILITIES].combine_chunks() if PROBABILITIES in answers.column_names else None
-    is_known = shares is not None and pa.types.is_struct(shares.type) and not shares.null_count
-    named = [entry.name for entry in shares.type] if is_known else []
+    shares = _shares(answers)
+    named = [entry.name for entry in shares.type] if shares is not None else []
     predicted = answers[PREDICTION].combine_chunks()
     known = tuple(sorted({*named, *classes})) or tuple(
         sorted({*pc.unique(predicted).to_pylist(), *pc.unique(label).to_pylist()})
     )
     matrix = None
-    if is_known and len(shares):
+    if shares is not None:
         matrix = np.zeros((len(shares), len(known)))
         for column, name in zip(shares.flatten(), named, strict=True):
             matrix[:, known.index(name)] = np.nan_to_num(floats(column)[0])

@@ -38,10 +38,14 @@ class Performance:
     settled: Settled | None = None
 
 
-def watched(spec: Spec) -> str:
-    """The metric by which the model is judged: the monitor's, or the gate's."""
-    chosen = (spec.monitor.get("quality") or {}).get("metric")
-    return chosen or spec.gate.get("primary") or quality.names(spec.task)[0]
+def watched(spec: Spec, known: dict[str, Any]) -> str:
+    """The metric by which the model is judged: the monitor's, the gate's, or the first that the holdout has:
+    `known` are its metrics."""
+    chosen = (spec.monitor.get("quality") or {}).get("metric") or spec.gate.get("primary")
+    names = quality.names(spec.task)
+    return chosen or next(
+        (name for name in names if (known.get(name) or {}).get("value") is not None), names[0]
+    )
 
 
 def reference(spec: Spec, holdout: Window) -> dict[str, Any]:
@@ -54,10 +58,11 @@ def reference(spec: Spec, holdout: Window) -> dict[str, Any]:
     times = holdout.times[rows]
     block = quality.blocks(times)
     fitted = estimate.fit(scores, block)
+    measured = quality.intervals(scores, block)
     return {
-        "quality": quality.intervals(scores, block),
+        "quality": measured,
         "classes": list(scores.classes),
-        "detector": _fit(spec, scores, times).as_dict(),
+        "detector": _fit(spec, scores, times, watched(spec, measured)).as_dict(),
         "calibration": fitted.as_dict() if fitted else None,
     }
 
@@ -70,16 +75,17 @@ def assess(
     key = f"{span[0]}_{span[1]}"
     settled = outcomes.settle(window, labels, state.waiting, key, *span, classes)
     own, known = settled.own, content.get("quality") or {}
+    metric = watched(spec, known)
     figures: dict[str, Any] = {
         "labelled": len(own),
-        "watched": watched(spec),
+        "watched": metric,
         "quality": {},
         "detector": None,
         "trend": None,
-        "estimate": _estimate(spec, content, window),
+        "estimate": _estimate(metric, content, window),
         "labels": {
             "late": len(settled.late),
-            "waiting": settled.waiting.num_rows,
+            "waiting": settled.waiting["taken"].null_count,
             "unusable": labels.unusable + outcomes.strange(labels.values, spec.task),
             "repeated_predictions": settled.repeated,
             "unscored": settled.unscored,
@@ -90,20 +96,21 @@ def assess(
         for name, figure in quality.intervals(own.scores, quality.blocks(own.times)).items():
             then = known.get(name) or {}
             figures["quality"][name] = figure | {"baseline": then.get("value"), "reference": then or None}
-    if content.get("detector"):
-        _detect(found, Settings.from_dict(content["detector"]), state, span)
+    settings = Settings.from_dict(content["detector"]) if content.get("detector") else None
+    if settings and all(losses.has(part.scores, settings.loss) for part in (own, settled.late)):
+        _detect(found, settings, state, span)
     found.violations = [*_strange(spec, labels, figures["labels"]["unusable"]), *_violations(spec, figures)]
     return found
 
 
-def _fit(spec: Spec, scores: Scores, times: np.ndarray) -> Settings:
+def _fit(spec: Spec, scores: Scores, times: np.ndarray, metric: str) -> Settings:
     policy = spec.monitor.get("quality") or {}
     chosen = policy.get("detector") or {}
     lookback = spec.lookback.total_seconds()
     seconds = (
         int(duration(chosen["block"]).total_seconds()) if chosen.get("block") else min(DAY, int(lookback))
     )
-    name = losses.name_for(watched(spec), scores)
+    name = losses.name_for(metric, scores)
     loss = losses.of_rows(scores, name)
     cap = losses.cap(loss, name)
     mean = float((loss if cap is None else np.minimum(loss, cap)).mean())
@@ -112,7 +119,7 @@ def _fit(spec: Spec, scores: Scores, times: np.ndarray) -> Settings:
         np.unique(times // (seconds * MICROSECONDS), return_inverse=True)[1],
         name=name,
         cap=cap,
-        tolerance=losses.tolerance(policy, watched(spec), name, mean),
+        tolerance=losses.tolerance(policy, metric, name, mean),
         seconds=seconds,
         window_blocks=max(lookback / seconds, 1.0),
         false_alarms=float(chosen.get("false_alarms", detector.FALSE_ALARMS)),
@@ -214,16 +221,16 @@ def _is_beyond(name: str, figure: dict[str, Any], threshold: float) -> bool:
     return figure["low"] > threshold if name in LOWER_IS_BETTER else figure["high"] < threshold
 
 
-def _estimate(spec: Spec, content: dict[str, Any], window: Window) -> dict[str, Any] | None:
+def _estimate(metric: str, content: dict[str, Any], window: Window) -> dict[str, Any] | None:
     if not content.get("calibration") or window.probability is None:
         return None
     fitted = estimate.Calibration.from_dict(content["calibration"])
     days = len(np.unique(window.requested // (DAY * MICROSECONDS)))
-    return estimate.estimate(watched(spec), window.probability, window.prediction, days, fitted)
+    return estimate.estimate(metric, window.probability, window.prediction, days, fitted)
 
 
 def _capped(scores: Scores, settings: Settings) -> np.ndarray:
-    loss = losses.of_rows(scores, settings.loss) if len(scores) else np.zeros(0)
+    loss = losses.of_rows(scores, settings.loss)
     return loss if settings.cap is None else np.minimum(loss, settings.cap)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jobs.contract import JobError, format_time
 from jobs.monitor import bias, datafiles, tally
-from jobs.monitor.bodies import PREDICTION, PROBABILITY
+from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
 from jobs.monitor.capture import SHOWN_PROBLEMS
 from jobs.monitor.labels import read_labels
 from jobs.monitor.profile import Edges, Profile, profile
@@ -26,7 +26,7 @@ from jobs.monitor.window import Problems, Window, batches
 from jobs.spec import MULTICLASS
 
 FILES = ("profile.npz", "sample.parquet", "tallies.npz", "shard.json")
-ANSWERED = {PREDICTION, PROBABILITY}  # columns of data files that are no features
+ANSWERED = {PREDICTION, PROBABILITY, PROBABILITIES}  # columns of data files that are no features
 COUNTED = ("repeated_events", "repeated_labels", "contradicted_labels", "unusable_labels")
 
 
@@ -150,10 +150,11 @@ def count_files(
     watch: str,
     window: tuple[datetime, datetime] | None = None,
 ) -> Shard:
-    """Data files whose rows have the model's answers and the labels in columns of their own. All rows count;
-    the window is the data's own span where none is given."""
+    """Data files whose rows have the model's answers and the labels in columns of their own. The rows of the
+    window count, and those without a time; all where none is given, and the window is the data's own span."""
     problems = Problems()
-    made = _count(datafiles.pieces(scan, schema, problems), schema, edges, planned, watch, window)
+    pieces = datafiles.pieces(scan, schema, problems, window)
+    made = _count(pieces, schema, edges, planned, watch, window)
     known = {*made.profile.columns, *schema.protected, schema.id, schema.time, schema.target, *ANSWERED}
     made.profile.extra = {name: made.profile.rows for name in scan.arrow_schema.names if name not in known}
     made.counted = {name: getattr(problems, name) for name in COUNTED}

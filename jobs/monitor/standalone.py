@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from datetime import datetime
 
 import pyarrow as pa
 
 from jobs import spec as model_spec
-from jobs.contract import JobError
-from jobs.monitor import analyze, baseline, datafiles, performance, settings, shard
+from jobs.contract import JobError, format_time
+from jobs.monitor import analyze, baseline, datafiles, outcomes, performance, settings, shard
 from jobs.monitor.analyze import Given
 from jobs.monitor.baseline import Baseline
+from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
 from jobs.monitor.scan import Scan, scan
 from jobs.monitor.schema import Schema
 from jobs.monitor.shard import Shard
 from jobs.monitor.state import State
-from jobs.spec import Feature, Spec
+from jobs.monitor.window import Window
+from jobs.spec import BINARY, Feature, Spec
 
-ANSWERS = ("prediction", "probability", "probabilities")
+ANSWERS = (PREDICTION, PROBABILITY, PROBABILITIES)
 
 
 def learn(chosen: Namespace) -> None:
@@ -33,7 +36,8 @@ def learn(chosen: Namespace) -> None:
         if not batches:
             raise JobError("the holdout has no rows: there is nothing to compare predictions with")
         table = pa.Table.from_batches(batches)
-        holdout = baseline.held_out(spec, table, datafiles.window(table, Schema.of(spec)).answers)
+        answers = datafiles.window(table, Schema.of(spec)).answers
+        holdout = _answered(spec, baseline.held_out(spec, table, answers))
         more = performance.reference(spec, holdout)
     baseline.write(chosen.output, spec, train, holdout, **more)
 
@@ -45,13 +49,12 @@ def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:
     if getattr(chosen, "shards", None):
         return shard.merge(shard.load_all(chosen.shards)), reference, spec
     known = (Schema.of(spec), reference.edges, reference.layouts, reference.watch)
+    window = _window(chosen)
     if chosen.data:
-        window = (chosen.start, chosen.end) if chosen.start and chosen.end else None
         return shard.count_files(scan(chosen.data), *known, window), reference, spec
-    if chosen.start is None or chosen.end is None:
+    if window is None:
         raise JobError("captured requests need --start and --end: rows are chosen by their time")
-    made = shard.count(chosen.capture, chosen.labels, *known, (chosen.start, chosen.end))
-    return made, reference, spec
+    return shard.count(chosen.capture, chosen.labels, *known, window), reference, spec
 
 
 def judge(chosen: Namespace) -> str:
@@ -62,6 +65,31 @@ def judge(chosen: Namespace) -> str:
     found = analyze.analyze(spec, reference, counted, state, given)
     analyze.write(chosen.output, found, chosen.baseline)
     return f"{found.sentence}\n{found.content['verdict']}"
+
+
+def _window(chosen: Namespace) -> tuple[datetime, datetime] | None:
+    if chosen.start is None and chosen.end is None:
+        return None
+    if chosen.start is None or chosen.end is None:
+        raise JobError("--start and --end belong together: a window has both")
+    if chosen.start >= chosen.end:
+        raise JobError(f"--start {format_time(chosen.start)} is not before --end {format_time(chosen.end)}")
+    return chosen.start, chosen.end
+
+
+def _answered(spec: Spec, holdout: Window) -> Window:
+    """A holdout to hold windows to. Raises JobError where it has no answers, or labels that are none."""
+    if holdout.answers[PREDICTION].null_count == len(holdout) and holdout.probability is None:
+        raise JobError(f"the holdout has no answers of the model: give it the column `{PREDICTION}`")
+    is_scored = outcomes.usable(holdout.answers, holdout.label, spec.task)
+    labelled = holdout.labelled + holdout.problems.unusable_labels
+    strange = labelled - int(is_scored.sum())
+    if strange > performance.STRANGE * labelled:
+        wanted = f"`{spec.target}` or the answer is not what the task has"
+        if spec.task == BINARY:
+            wanted = f"`{spec.target}` must be 0 or 1, and `{PROBABILITY}` between them"
+        raise JobError(f"{strange:,} of {labelled:,} labelled rows of the holdout cannot be scored: {wanted}")
+    return holdout
 
 
 def _described(chosen: Namespace, train: Scan) -> Spec:

@@ -106,6 +106,13 @@ def from_text(cells: pa.Array, kind: str) -> tuple[pa.Array, int]:
     return column, mistyped + fractions
 
 
+def truths(cells: pa.Array) -> pa.Array:
+    """Text without truth values: `1` and `0` in their place, anything else as it is."""
+    for words, number in ((TRUE, "1"), (FALSE, "0")):
+        cells = pc.if_else(pc.is_in(cells, value_set=pa.array(words, cells.type)), number, cells)
+    return cells
+
+
 def microseconds(column: pa.Array) -> pa.Array:
     """int64 microseconds since 1970 of ISO 8601 text (UTC where it has no zone) or of numbers of seconds;
     null where a value is no time."""

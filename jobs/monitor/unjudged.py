@@ -24,7 +24,7 @@ def reasons(
     """By section of `content`, which is analysis.json's. `window`: the sampled rows; the paths are those of
     `analyze.Given`, None for what was not given."""
     found = {
-        "quality": _quality(baseline, content),
+        "quality": _quality(baseline, content) or _metric(content),
         "detector": _detector(baseline),
         "estimate": _estimate(spec, baseline, window),
         "bias": _bias(spec, baseline, content),
@@ -36,7 +36,8 @@ def reasons(
         found["prediction"] = NO_HOLDOUT
     if content["outliers"] is None:
         found["outliers"] = "rows far from everything seen are compared by day: neither side may lack times"
-    return {name: reason for name, reason in sorted(found.items()) if reason and _is_empty(content.get(name))}
+    judged = {name for name in found if not _is_empty(content.get(name))} - {"quality"}
+    return {name: reason for name, reason in sorted(found.items()) if reason and name not in judged}
 
 
 def _is_empty(section: Any) -> bool:
@@ -47,13 +48,30 @@ def _is_empty(section: Any) -> bool:
 def _quality(baseline: Baseline, content: dict[str, Any]) -> str:
     if not baseline.watch:
         return NO_HOLDOUT
-    repeated = (content.get("labels") or {}).get("repeated_predictions", 0)
-    again = f" ({repeated} others have an id that was predicted again)" if repeated else ""
-    return f"{content['labelled']} rows of the window have a usable label by now{again}, 2 are needed"
+    if content["quality"]:
+        return ""
+    counted = content.get("labels") or {}
+    repeated, unscored = counted.get("repeated_predictions", 0), counted.get("unscored", 0)
+    again = f"; {repeated:,} others have an id that was predicted again" if repeated else ""
+    strange = f"; of {unscored:,} more the label or the answer is not what the task has" if unscored else ""
+    return f"{content['labelled']} rows of the window can be scored by now, 2 are needed{again}{strange}"
+
+
+def _metric(content: dict[str, Any]) -> str:
+    """Why the metric that decides has no value though there are others."""
+    name = content["watched"]
+    if (content["quality"].get(name) or {}).get("value") is not None:
+        return ""
+    lacks = "the labels are all of one class, or the answers have no probabilities"
+    return f"{name} is not defined on the {content['labelled']:,} labelled rows: {lacks}"
 
 
 def _detector(baseline: Baseline) -> str:
-    return "the holdout had no labelled rows" if baseline.watch else NO_HOLDOUT
+    if not baseline.watch:
+        return NO_HOLDOUT
+    if not baseline.content.get("detector"):
+        return "the holdout had no labelled rows"
+    return "the answers have no probabilities, of which the loss that it watches is made"
 
 
 def _estimate(spec: Spec, baseline: Baseline, window: Window) -> str:

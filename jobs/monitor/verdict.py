@@ -91,9 +91,10 @@ def judge(
     rate = settings.rate * (1 - PREDICTIONS if watched else 1)
     names = [name for name in train.columns if name != watched]
     found = calibrate(
-        train, window, rate, settings.floors, settings.seasonal, _blocks(train, window_length), names, extra
+        train, window, rate, settings.floors, settings.seasonal, blocks_of(train, window_length), names, extra
     )
-    violations = [*checks.check(train, window), *violations_of(found)]
+    shifted = [one for one in violations_of(found) if not _is_of_type(one, train, window)]
+    violations = [*checks.check(train, window), *shifted]
     features = {
         name: figures(train.columns[name], window.columns.get(name), found.shifts.get(name, {}))
         | {"seasonal": name in settings.seasonal}
@@ -104,11 +105,12 @@ def judge(
     if holdout is not None and watched:
         answered = calibrate(
             holdout, window, settings.rate * PREDICTIONS, settings.floors,
-            length=_blocks(holdout, window_length), columns=[watched],
+            length=blocks_of(holdout, window_length), columns=[watched],
         )  # fmt: skip
         predicted = figures(
             holdout.columns[watched], window.columns[watched], answered.shifts.get(watched, {})
         )
+        violations += checks.answers(holdout.columns[watched], window.columns[watched])
         violations += violations_of(answered)
         drift["prediction"] = answered.summary()
     rows = found.shifts.get(ROWS, {}).get("outliers")
@@ -168,9 +170,19 @@ def violations_of(found: Calibration) -> list[Violation]:
                 del drifted["distribution"]
         for part, shift in drifted.items():
             said = WORDS[part].format(effect=shift.effect)
-            reason = f"{said}, {shift.threshold:.1%} is usual for a window of the baseline (p {shift.p:.2g})"
+            reason = (
+                f"{said}: under {found.rate:.1%} of the windows without drift have that (p {shift.p:.2g})"
+            )
             made.append(violation(name, CHECKS[part], reason, part, shift.effect, shift.threshold))
     return made
+
+
+def _is_of_type(one: Violation, train: Profile, window: Profile) -> bool:
+    """Whether values count as missing that are there, of another type: that has been said."""
+    if one["constraint_check_type"] != "completeness_check":
+        return False
+    before, now = (side.columns[one["feature_name"]] for side in (train, window))
+    return now.missing / now.rows <= before.missing / before.rows + FLOORS["missing"]
 
 
 def distinct(violations: list[Violation]) -> list[Violation]:
@@ -199,11 +211,12 @@ def _quantiles(column: Column) -> dict[str, float]:
     return {f"{share:g}": float(value) for share, value in zip(QUANTILES, values, strict=True)}
 
 
-def _blocks(reference: Profile, length: timedelta | None) -> int | None:
-    """How many whole blocks of the baseline's length a window spans."""
+def blocks_of(reference: Profile, length: timedelta | None) -> int | None:
+    """How many whole blocks of the baseline's length a window spans. The last may lack a tenth: a window
+    that is its rows' own span ends before midnight."""
     if length is None or reference.blocks is None:
         return None
-    return length // timedelta(microseconds=reference.blocks.length)
+    return int(length / timedelta(microseconds=reference.blocks.length) + 0.1)
 
 
 def _share(value: Any, name: str) -> float:

@@ -185,7 +185,7 @@ def test_what_was_not_judged_has_its_reason(run: Run, rows: list[Row], tmp_path:
     content = run(rows, spec=with_monitor(rules=rules)).content
     assert content["unjudged"] == {
         "attribution": "the baseline holds no attributions: it was made without the model",
-        "quality": "0 rows of the window have a usable label by now, 2 are needed",
+        "quality": "0 rows of the window can be scored by now, 2 are needed",
         "rules": "the model's folder was not given",
         "skew": "no features as the pipeline computed them were given",
     }

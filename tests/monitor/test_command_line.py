@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from jobs.monitor.__main__ import main
 from tests.monitor import demo
@@ -163,6 +164,110 @@ def test_nothing_passes_in_silence(
     pq.write_table(changed, files / "changed.parquet")
     assert judge(files, "--data", files / "changed.parquet") == 0
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("prediction", None, "the holdout has no answers of the model: give it the column `prediction`"),
+        (
+            "label",
+            ["yes", "no"],
+            "2,000 of 2,000 labelled rows of the holdout cannot be scored: `label` must",
+        ),
+        ("label", [1.0, -1.0], "1,000 of 2,000 labelled rows of the holdout cannot be scored"),
+        ("probability", [90.0, 10.0], "`label` must be 0 or 1, and `probability` between them"),
+        ("id", [b"\xff", b"\xfe"], "the column `id` is of type binary: text or numbers are needed"),
+        ("at", ["2.3.2026", "3.3.2026"], None),
+        ("label", ["true", "False"], None),
+        ("prediction", [True, False], None),
+    ],
+)
+def test_a_holdout_that_windows_cannot_be_held_to_is_refused(
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    column: str,
+    values: list[object] | None,
+    said: str | None,
+) -> None:
+    names = ("--time", "at", "--id", "id", "--target", "label", "--task", "binary_classification")
+    table = pq.read_table(files / "current.parquet")
+    if values is None:
+        table = table.drop_columns([column, "probability"])
+    else:
+        table = table.set_column(table.column_names.index(column), column, pa.array(values * 1000))
+    pq.write_table(table, files / "holdout.parquet")
+    assert learn(files, "--holdout", files / "holdout.parquet", *names) == (1 if said else 0)
+    assert (said or "") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("values", [["2.3.2026 12:00"], [1772366400.0], [None]])
+def test_times_that_are_none_make_no_baseline(
+    files: Path, capsys: pytest.CaptureFixture[str], values: list[object]
+) -> None:
+    table = demo.train()
+    at = table.column_names.index("at")
+    pq.write_table(table.set_column(at, "at", pa.array(values * len(table))), files / "train.parquet")
+    assert learn(files, "--time", "at") == 1
+    assert "no row of the training data has a time in the column `at`" in capsys.readouterr().err
+
+
+def test_rows_of_other_times_do_not_count(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn(files, "--time", "at")
+    window = ("--start", "2026-03-03T00:00Z", "--end", "2026-03-08T00:00Z")
+    assert judge(files, "--data", files / "current.parquet", *window) == 0
+    times = pq.read_table(files / "current.parquet")["at"].to_pylist()
+    inside = sum("2026-03-03" <= at.date().isoformat() < "2026-03-08" for at in times)
+    assert json.loads((files / "window" / "analysis.json").read_text())["rows"] == inside < 2000
+    assert judge(files, "--data", files / "current.parquet", *window[:2]) == 1
+    assert "--start and --end belong together" in capsys.readouterr().err
+    turned = ("--start", window[3], "--end", window[1])
+    assert judge(files, "--data", files / "current.parquet", *turned) == 1
+    assert "--start 2026-03-08T00:00:00Z is not before --end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_classes_come_with_their_probabilities(files: Path, suffix: str) -> None:
+    """As a struct in Parquet, as JSON text in CSV; a column of dates is of no type that is counted, and no
+    news either."""
+    table = pq.read_table(files / "current.parquet").drop_columns("probability")
+    chances = np.random.default_rng(5).dirichlet([1, 1, 1], len(table)).round(6)
+    rows = [dict(zip("abc", chance.tolist(), strict=True)) for chance in chances]
+    told = pa.array(rows) if suffix == "parquet" else pa.array([json.dumps(row) for row in rows])
+    likely = pa.array([max(row, key=row.get) for row in rows])
+    for name, values in (("label", likely), ("prediction", likely)):
+        table = table.set_column(table.column_names.index(name), name, values)
+    table = table.append_column("probabilities", told).append_column(
+        "born", pa.array([None] * 2000, pa.date32())
+    )
+    train = demo.train().append_column("born", pa.array([None] * 6000, pa.date32()))
+    pq.write_table(train, files / "train.parquet")
+    path = files / f"rows.{suffix}"
+    pq.write_table(table, path) if suffix == "parquet" else csv.write_csv(table, path)
+    names = ("--time", "at", "--id", "id", "--target", "label", "--task", "multiclass_classification")
+    assert learn(files, "--holdout", path, *names) == 0
+    assert judge(files, "--data", path) == 0
+    analysis = json.loads((files / "window" / "analysis.json").read_text())
+    assert analysis["watched"] == "roc_auc" and analysis["quality"]["accuracy"]["value"] == 1.0
+    expected = -np.log(chances.max(axis=1)).mean()
+    assert analysis["quality"]["log_loss"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert analysis["violations"] == []
+
+
+def test_answers_that_lose_their_probabilities_are_told(files: Path) -> None:
+    """The detector watches a loss that is made of them."""
+    names = ("--time", "at", "--id", "id", "--target", "label", "--task", "binary_classification")
+    learn(files, "--holdout", files / "current.parquet", *names)
+    pq.write_table(
+        pq.read_table(files / "current.parquet").drop_columns("probability"), files / "without.parquet"
+    )
+    assert judge(files, "--data", files / "without.parquet") == 0
+    analysis = json.loads((files / "window" / "analysis.json").read_text())
+    assert {(one["feature_name"], one["constraint_check_type"]) for one in analysis["violations"]} == {
+        ("prediction", "completeness_check")
+    }
+    assert "no probabilities" in analysis["unjudged"]["detector"]
+    assert analysis["unjudged"]["quality"].startswith("roc_auc is not defined on the 2,000 labelled rows")
 
 
 def test_an_empty_holdout_is_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
