@@ -19,8 +19,8 @@ from jobs.monitor.wording import (
     number,
     percent,
     plural,
+    sentences,
     unique,
-    verdict,
     words,
 )
 
@@ -101,6 +101,7 @@ def _sections(page: Page) -> Iterable[tuple[str, str, str]]:
 def _head(page: Page) -> str:
     analysis = page.analysis
     said, style = badge(analysis)
+    what, quality = sentences(analysis)
     window = analysis["window"]
     tiles = [
         (grouped(analysis["rows"]), plural(analysis["rows"], "row")),
@@ -123,7 +124,7 @@ def _head(page: Page) -> str:
     model = escape(analysis.get("model") or "")
     return (
         f'<header><span class="verdict {style}">{escape(said)}</span>'
-        f"<h1>{escape(verdict(analysis))}</h1>"
+        f"<h1>{escape(what)}</h1>{f'<p>{escape(quality)}</p>' if quality else ''}"
         f'<p class="soft">{model}, {day(window["start"])} to {day(window["end"])} (UTC).</p>'
         f'<div class="tiles">{cells}</div>{_unjudged(analysis)}</header>'
     )

@@ -70,16 +70,21 @@ def badge(analysis: dict[str, Any]) -> tuple[str, str]:
 
 
 def verdict(analysis: dict[str, Any]) -> str:
-    """The window in one sentence, the worst first."""
+    """The window in a sentence, and how good the model was in another."""
+    return " ".join(filter(None, sentences(analysis)))
+
+
+def sentences(analysis: dict[str, Any]) -> tuple[str, str]:
+    """What the window is, the worst first; how good the model was, where there was anything to judge."""
     rows = f"{grouped(analysis['rows'])} {plural(analysis['rows'], 'row')}"
     if analysis["status"] == "NoData":
-        return "No request was captured in the window."
+        return "No request was captured in the window.", ""
     if analysis["status"] == "TooFewRows":
         are = "is" if analysis["rows"] == 1 else "are"
-        return f"{rows} {are} too few to judge: {grouped(analysis['min_rows'])} are needed."
+        return f"{rows} {are} too few to judge: {grouped(analysis['min_rows'])} are needed.", ""
     found = analysis["violations"]
     if not found:
-        return f"{_in_order(rows, analysis.get('drift') or {})} {_quality(analysis)}"
+        return _in_order(rows, analysis.get("drift") or {}).strip(), _quality(analysis)
     parts = []
     for check, words in SAID.items():
         names = unique(one["feature_name"] for one in found if one["constraint_check_type"] == check)
@@ -89,7 +94,7 @@ def verdict(analysis: dict[str, Any]) -> str:
     if rules:
         parts.append(f"{plural(len(rules), 'rule')} broken: {listed(rules)}")
     said = "; ".join(parts)
-    return f"{said[0].upper()}{said[1:]}. {_quality(analysis)}".strip()
+    return f"{said[0].upper()}{said[1:]}.", _quality(analysis)
 
 
 def _in_order(rows: str, drift: dict[str, Any]) -> str:

@@ -96,7 +96,7 @@ def test_the_page_is_whole_fetches_nothing_and_escapes(page: Page) -> None:
 def test_the_page_tells_the_verdict_first(page: Page) -> None:
     html = render(page)
     assert "the model got worse" in html
-    assert "<h1>The model errs more than it did. Log loss is 0.600 (0.550 to 0.700) on 250" in html
+    assert "<h1>The model errs more than it did.</h1><p>Log loss is 0.600 (0.550 to 0.700) on 250" in html
     assert html.index("What is wrong") < html.index("What changed most") < html.index("How good the model is")
     assert "median 32 → 42" in html
     assert "30\u202f% of the rows moved, up to 10\u202f% is usual; 80\u202f% of the model" in html
