@@ -18,6 +18,9 @@ from statistics import fmean, pstdev
 from typing import Any
 
 NAMESPACE, METRIC = "Evergreen", "Answer"
+# In InvokeEndpoint's CustomAttributes, of a request that is none of production's: the smoke test of a staged
+# version (functions/deploy/run_smoke_test.py) is answered by the same deployment.
+SMOKE_TEST = "evergreen-smoke-test"
 MOST_ROWS = 64  # of one answer, evenly spread over it
 MOST_VALUES = 100  # that CloudWatch takes in one line
 LONGEST = 5.0  # seconds that a value waits for others while requests come

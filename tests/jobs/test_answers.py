@@ -1,10 +1,11 @@
 """What a container in service tells of its answers."""
 
+import io
 import json
 
 import pytest
 
-from jobs import answers
+from jobs import answers, serve
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,26 @@ def test_the_first_answer_is_told_at_once_and_the_next_ones_together(capsys, mon
     for _ in range(answers.MOST_VALUES):
         telling.see(lines(0.5))
     assert told(capsys.readouterr().out) == [[0.1], [0.2, 0.3, 0.4], [0.5] * answers.MOST_VALUES]
+
+
+class Model:
+    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        return lines(0.7), accept
+
+
+def test_a_smoke_test_is_answered_and_not_told_of(capsys):
+    app = serve.application(Model(), answers.Telling("evergreen-flights-v3-4d5e6f"))
+    statuses = []
+
+    def ask(**headers: str) -> None:
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", "wsgi.input": io.BytesIO()}
+        assert app(environ | headers, lambda status, _: statuses.append(status)) == [lines(0.7)]
+
+    ask(HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES=answers.SMOKE_TEST)
+    assert told(capsys.readouterr().out) == []
+    ask(HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES="of the caller's own")
+    assert told(capsys.readouterr().out) == [[0.7]]
+    assert statuses == ["200 OK"] * 2
 
 
 def test_what_both_models_answer_to_the_same_rows_is_expected_in_service():

@@ -133,6 +133,10 @@ def test_a_version_that_answers_otherwise_than_it_was_judged_never_ships(model: 
     assert "was " in cause
     site.inbox.wait(execution.arn, "answered otherwise")
     assert "ApprovalRequested" not in kinds(site, version), "nobody is asked about what is broken"
+    (tested,) = [row for row in site.history(NAME, "SmokeTested") if row["version"] == version]
+    deployment = [{"Name": "Deployment", "Value": tested["deployment"]}]
+    counted = site.client("cloudwatch").list_metrics(MetricName="Answer", Dimensions=deployment)
+    assert counted["Metrics"] == [], "the alarm on the answers is for production's"
     assert site.champion(NAME) == champion
 
 

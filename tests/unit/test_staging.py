@@ -15,6 +15,7 @@ from evergreen.errors import AwsRejected, AwsUnavailable, EndpointBusy, SamplesM
 from evergreen.ledger import acquire
 from evergreen.smoke import Reply
 
+from jobs.answers import SMOKE_TEST
 from tests.unit import world
 from tests.unit.conftest import intercept
 from tests.unit.test_api import ANN, call
@@ -247,9 +248,10 @@ def test_a_stopped_execution_without_anything_in_staging_is_left(ledger):
 @pytest.fixture
 def endpoint(monkeypatch, bucket):
     """What the staging endpoint is asked; `say` is a function of the row, or raises."""
-    told = SimpleNamespace(asked=[], say=lambda row: ANSWER)
+    told = SimpleNamespace(asked=[], marks=set(), say=lambda row: ANSWER)
 
-    def invoke(EndpointName, Body, **more):
+    def invoke(EndpointName, Body, CustomAttributes, **more):
+        told.marks.add(CustomAttributes)
         told.asked.append((EndpointName, json.loads(Body)))
         return answering(Body, told.say)
 
@@ -291,6 +293,7 @@ def test_a_version_that_answers_as_it_was_judged_passes(ledger, endpoint):
     assert "2 rows are answered as when the model was judged" in answer["reason"]
     assert [row for _, row in endpoint.asked] == [ROWS[0], *ROWS, {}, ROWS[0]]
     assert {name for name, _ in endpoint.asked} == {f"{plan['deployment']}-staging"}
+    assert endpoint.marks == {SMOKE_TEST}, "or the alarm on the answers would count them"
     (row,) = kinds(ledger, "SmokeTested")
     assert row["figures"]["rows"] == 2 and row["figures"]["malformed"] == 400
 
