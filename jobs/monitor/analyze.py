@@ -178,8 +178,10 @@ def _quality(
         known = Labels(window.ids.filter(rows), window.label.filter(rows), unusable)
     start, end = (_microseconds(parse_time(moment)) for moment in counted.window)
     found = performance.assess(spec, baseline.content, window, known, state, (start, end))
-    state.losses = found.losses
-    state.waiting = found.settled.waiting if found.settled else None
+    state.losses, state.waiting = found.losses, found.settled.waiting
+    if not counted.sample.is_whole:  # the shards have asked for all rows' labels
+        late = found.figures["labels"]["late"]
+        found.figures["labels"]["unknown"] = max(counted.labels - counted.labels_met - late, 0)
     return found.figures, found.violations
 
 

@@ -30,12 +30,12 @@ SHOWN_BLOCKS = 120
 
 @dataclass
 class Performance:
-    """`figures` are the entries of analysis.json; `losses` and `waiting` what the next window needs."""
+    """`figures` are the entries of analysis.json; `losses` and the rows that wait are the next window's."""
 
     figures: dict[str, Any]
-    violations: list[dict[str, Any]] = field(default_factory=list)
+    settled: Settled
     losses: dict[str, Any] | None = None
-    settled: Settled | None = None
+    violations: list[dict[str, Any]] = field(default_factory=list)
 
 
 def watched(spec: Spec, known: dict[str, Any]) -> str:
@@ -89,6 +89,7 @@ def assess(
             "unusable": labels.unusable + outcomes.strange(labels.values, spec.task),
             "repeated_predictions": settled.repeated,
             "unscored": settled.unscored,
+            "unknown": settled.unknown,
         },
     }
     found = Performance(figures, settled=settled, losses=state.losses)

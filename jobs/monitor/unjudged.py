@@ -24,7 +24,7 @@ def reasons(
     """By section of `content`, which is analysis.json's. `window`: the sampled rows; the paths are those of
     `analyze.Given`, None for what was not given."""
     found = {
-        "quality": _quality(baseline, content) or _metric(content),
+        "quality": _quality(baseline, content, window.ids.null_count) or _metric(content),
         "detector": _detector(baseline),
         "estimate": _estimate(spec, baseline, window),
         "bias": _bias(spec, baseline, content),
@@ -45,16 +45,20 @@ def _is_empty(section: Any) -> bool:
     return not section or (isinstance(section, dict) and "reason" in section)
 
 
-def _quality(baseline: Baseline, content: dict[str, Any]) -> str:
+def _quality(baseline: Baseline, content: dict[str, Any], unnamed: int) -> str:
     if not baseline.watch:
         return NO_HOLDOUT
     if content["quality"]:
         return ""
     counted = content.get("labels") or {}
-    repeated, unscored = counted.get("repeated_predictions", 0), counted.get("unscored", 0)
-    again = f"; {repeated:,} others have an id that was predicted again" if repeated else ""
-    strange = f"; of {unscored:,} more the label or the answer is not what the task has" if unscored else ""
-    return f"{content['labelled']} rows of the window can be scored by now, 2 are needed{again}{strange}"
+    causes = {
+        "{:,} others have an id that was predicted again": counted.get("repeated_predictions"),
+        "of {:,} more the label or the answer is not what the task has": counted.get("unscored"),
+        "{:,} rows have no id by which a label could find them": unnamed,
+        "{:,} labels are of ids that no row has": counted.get("unknown"),
+    }
+    said = [f"{content['labelled']} rows of the window can be scored by now, 2 are needed"]
+    return "; ".join([*said, *(words.format(count) for words, count in causes.items() if count)])
 
 
 def _metric(content: dict[str, Any]) -> str:

@@ -169,7 +169,14 @@ def test_few_labels_give_figures_and_no_verdict(run: Run, rows: list[Row]) -> No
     assert analysis.content["labelled"] == 99
     assert analysis.content["quality"]["accuracy"]["value"] is not None
     assert analysis.content["skipped_lines"] == 1
+    assert analysis.content["labels"]["unknown"] == 1
+    assert analysis.content["labels"]["waiting"] == 1500 - 99
     assert found(analysis) == []
+
+
+def test_labels_of_nobody_are_told(run: Run, rows: list[Row]) -> None:
+    said = run(rows, {f"{row['id']}.0": "1" for row in rows}).content["unjudged"]["quality"]
+    assert said.endswith("1,500 labels are of ids that no row has")
 
 
 def test_an_estimate_stands_where_no_label_is_known(run: Run, rows: list[Row]) -> None:
