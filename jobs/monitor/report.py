@@ -24,6 +24,7 @@ from jobs.monitor.wording import (
     words,
 )
 
+LISTED = 12  # violations in sight; the others unfold
 CHANGED = 6  # features that are spoken of first
 DRAWN = 12  # distributions in sight; the others unfold
 
@@ -146,7 +147,12 @@ def _violations(analysis: dict[str, Any]) -> str:
         )
         for one in found[: tables.CELLS]
     ]
-    return tables.table(("where", "what", "why"), rows) if rows else ""
+    heads = ("where", "what", "why")
+    body = tables.table(heads, rows[:LISTED]) if rows else ""
+    if len(rows) > LISTED:
+        rest = tables.table(heads, rows[LISTED:])
+        body += f"<details><summary>{len(rows) - LISTED} more</summary>{rest}</details>"
+    return body
 
 
 def _changed(page: Page) -> str:
@@ -176,7 +182,7 @@ def _tags(name: str, figure: dict[str, Any], analysis: dict[str, Any]) -> str:
         f'<span class="tag bad">{escape(tables.check(check))}</span>' for check in unique(found)[:2]
     )
     if figure.get("seasonal"):
-        tags += '<span class="tag">seasonal</span>'
+        tags += ' <span class="tag">seasonal</span>'
     return tags
 
 

@@ -24,7 +24,7 @@ def columns(figures: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
         "p",
         "missing",
         "missing then",
-        *distances,
+        *(name.replace("_", " ") for name in distances),
         "Robust",
         "Simple",
     ]

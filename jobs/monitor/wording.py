@@ -28,7 +28,7 @@ SAID = {
     QUALITY: "the model errs more than it did",
     **BROKEN,
     DRIFT: "drift beyond the baseline's own days in {names}",
-    ATTRIBUTION: "the model bases its answers on other features than it did",
+    ATTRIBUTION: "the model bases its answers on other features than it did, most of all on {names}",
     BIAS: "groups of {names} are treated less alike than at the baseline",
 }
 # What a window is called by the worst that was found in it.

@@ -105,6 +105,14 @@ def test_the_page_tells_the_verdict_first(page: Page) -> None:
     assert "looks gradual since 4 Mar 2026" in html
 
 
+def test_a_hundred_violations_do_not_hide_what_changed(page: Page) -> None:
+    page.analysis["violations"] *= 13
+    html = render(page)
+    assert_whole(html)
+    assert html.index("<summary>1 more</summary>") < html.index("What changed most")
+    assert html.count("worse &amp; worse") == 13
+
+
 def test_the_days_that_the_evidence_is_made_of(page: Page) -> None:
     html = render(page)
     assert "4 of 8 lie over 0.450: 0.400 at the baseline and the tolerance of 0.050" in html
