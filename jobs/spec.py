@@ -55,6 +55,11 @@ class Spec:
         return [name for name in dict.fromkeys((*self.slices, *self.protected)) if name not in self.features]
 
     @property
+    def private(self) -> frozenset[str]:
+        """Columns that tell who somebody is: no reason quotes a value of theirs."""
+        return frozenset((self.id, *self.protected))
+
+    @property
     def lookback(self) -> timedelta:
         return duration(self.monitor.get("lookback", self.monitor.get("every", "1d")))
 

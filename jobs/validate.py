@@ -1,7 +1,11 @@
-"""Is this data what model.yaml promises? Every mistake is named with its column, file and first bad row."""
+"""Is this data what model.yaml promises? Every mistake is named with its column, file and first bad row.
+
+Reasons are logged and sent by e-mail: they quote no whole row, and no value of the id or a protected column.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +18,8 @@ from jobs.columns import read_file, timestamps
 from jobs.spec import BINARY, MULTICLASS, REGRESSION, Feature, Spec
 
 NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)\s*$"
+# What Arrow says of a line that does not fit; the line itself follows.
+BROKEN_LINE = re.compile(r"CSV parse error: Expected \d+ columns, got \d+")
 ARROW_TYPES = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_()}
 
 
@@ -80,8 +86,9 @@ def unseen_categories(train: pa.Table, holdout: pa.Table, spec: Spec) -> list[Fi
         )
         rows = pc.sum(unseen).as_py() or 0
         if rows:
-            examples = pc.unique(holdout[feature.name].filter(unseen)).to_pylist()
-            reason = f"{rows:,} held-out rows have a category that training never saw: {_some(examples)}"
+            reason = f"{rows:,} held-out rows have a category that training never saw"
+            if feature.name not in spec.private:
+                reason += f": {_some(pc.unique(holdout[feature.name].filter(unseen)).to_pylist())}"
             reason = f"column `{feature.name}`: {reason}"
             findings.append(Finding(feature.name, "unseen_category", reason, rows=rows, fatal=False))
     return findings
@@ -94,9 +101,9 @@ def _read_one(path: Path, name: str, spec: Spec) -> tuple[pa.Table | None, list[
     try:
         table = read_file(path, text)
     except (pa.ArrowInvalid, OSError) as error:
-        return None, [
-            Finding(None, "unreadable_file", f"{name} cannot be read: {str(error).splitlines()[0]}", name)
-        ]
+        broken = BROKEN_LINE.match(str(error))
+        why = broken[0] if broken else str(error).splitlines()[0]
+        return None, [Finding(None, "unreadable_file", f"{name} cannot be read: {why}", name)]
     if table.num_rows == 0:
         return None, [Finding(None, "empty_file", f"{name} has no rows", name)]
     required = [spec.id, spec.time, spec.target, *spec.features, *spec.extra_columns]
@@ -138,35 +145,35 @@ def _typed(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
     if column == spec.time:
         return _as_time(values, column)
     if column == spec.target:
-        return _as_text(values) if spec.task == MULTICLASS else _as_number(values, column)
+        return _as_text(values) if spec.task == MULTICLASS else _as_number(values, column, spec)
     if column in spec.features:
-        return _as_feature(values, spec.features[column])
+        return _as_feature(values, spec.features[column], spec)
     return _as_text(values)
 
 
-def _as_feature(values: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
+def _as_feature(values: pa.ChunkedArray, feature: Feature, spec: Spec) -> pa.ChunkedArray:
     if feature.type == "string":
         if not (_is_text(values) or pa.types.is_null(values.type)):
             raise _wrong_type(feature.name, f"should be text, is {values.type}")
         return _as_text(values)
     if feature.type == "boolean" and pa.types.is_boolean(values.type):
         return values
-    numbers = _as_number(values, feature.name)
+    numbers = _as_number(values, feature.name, spec)
     if feature.type == "number":
         return numbers
     whole = pc.or_kleene(pc.is_null(numbers), pc.equal(pc.round(numbers), numbers))
     if feature.type == "boolean":
         whole = pc.or_kleene(pc.is_null(numbers), pc.is_in(numbers, value_set=pa.array([0.0, 1.0])))
-    _refuse_first(pc.invert(whole), values, feature.name, f"should be {_article(feature.type)}")
+    _refuse_first(pc.invert(whole), values, feature.name, f"should be {_article(feature.type)}", spec)
     return numbers.cast(ARROW_TYPES[feature.type])
 
 
-def _as_number(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+def _as_number(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
     """float64, NaN as null: both mean that the value is not known."""
     if _is_text(values):
         text = _as_text(values)
         bad = pc.invert(pc.match_substring_regex(text, NUMBER))
-        _refuse_first(bad, text, column, "should be a number")
+        _refuse_first(bad, text, column, "should be a number", spec)
         values = pc.utf8_trim_whitespace(text)
     elif pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
@@ -195,11 +202,22 @@ def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.string())
 
 
-def _refuse_first(bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, should: str) -> None:
+def _refuse_first(
+    bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, should: str, spec: Spec
+) -> None:
     count = pc.sum(bad).as_py() or 0
     if count:
         first = pc.index(bad, True).as_py()
-        raise _wrong_type(column, f"{should}, row {first + 1} holds {values[first].as_py()!r}", count)
+        held = _held(values, first, column, spec)
+        raise _wrong_type(column, f"{should}, row {first + 1} holds {held}", count)
+
+
+def _held(values: pa.ChunkedArray, row: int, column: str, spec: Spec) -> str:
+    """The value in words, as far as it may be told."""
+    value = values[row].as_py()
+    if value is None:
+        return "missing"
+    return "a value that is not shown" if column in spec.private else repr(value)
 
 
 def _wrong_type(column: str, reason: str, rows: int = 0) -> Refused:
@@ -211,44 +229,40 @@ def _values(values: pa.ChunkedArray, column: str, spec: Spec) -> Iterator[Findin
     feature = spec.features.get(column)
     nullable = feature.nullable if feature else column in spec.extra_columns
     if not nullable:
-        yield from _finding(pc.is_null(values), values, column, "null", "may not be missing, is")
+        yield from _finding(pc.is_null(values), values, column, "null", "may not be missing, is", spec)
     if not pa.types.is_floating(values.type) and not pa.types.is_integer(values.type):
         if feature and feature.values is not None:
-            yield from _listed(values, feature)
+            yield from _listed(values, feature, spec)
         return
     if pa.types.is_floating(values.type):
-        yield from _finding(pc.is_inf(values), values, column, "infinite", "must be finite, is")
+        yield from _finding(pc.is_inf(values), values, column, "infinite", "must be finite, is", spec)
     if feature is None:
         return
     if feature.minimum is not None:
-        yield from _finding(
-            pc.less(values, feature.minimum), values, column, "range", f"is under {feature.minimum}:"
-        )
+        under = pc.less(values, feature.minimum)
+        yield from _finding(under, values, column, "range", f"is under {feature.minimum}:", spec)
     if feature.maximum is not None:
-        yield from _finding(
-            pc.greater(values, feature.maximum), values, column, "range", f"is over {feature.maximum}:"
-        )
+        over = pc.greater(values, feature.maximum)
+        yield from _finding(over, values, column, "range", f"is over {feature.maximum}:", spec)
     if feature.values is not None:
-        yield from _listed(values, feature)
+        yield from _listed(values, feature, spec)
 
 
-def _listed(values: pa.ChunkedArray, feature: Feature) -> Iterator[Finding]:
+def _listed(values: pa.ChunkedArray, feature: Feature, spec: Spec) -> Iterator[Finding]:
     listed = pc.is_in(values, value_set=pa.array(feature.values).cast(values.type))
     unknown = pc.and_(pc.invert(listed), pc.is_valid(values))
-    yield from _finding(unknown, values, feature.name, "values", f"is none of {_some(feature.values)}:")
+    what = f"is none of {_some(feature.values)}:"
+    yield from _finding(unknown, values, feature.name, "values", what, spec)
 
 
 def _finding(
-    bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, check: str, what: str
+    bad: pa.ChunkedArray, values: pa.ChunkedArray, column: str, check: str, what: str, spec: Spec
 ) -> Iterator[Finding]:
     count = pc.sum(bad).as_py() or 0
     if count:
         first = pc.index(bad, True).as_py()
-        held = values[first].as_py()
-        held = "missing" if held is None else repr(held)
-        yield Finding(
-            column, check, f"column `{column}` {what} {held} in row {first + 1}{_in_all(count)}", rows=count
-        )
+        held = f"{_held(values, first, column, spec)} in row {first + 1}"
+        yield Finding(column, check, f"column `{column}` {what} {held}{_in_all(count)}", rows=count)
 
 
 def _duplicates(ids: pa.ChunkedArray, spec: Spec) -> list[Finding]:
@@ -257,8 +271,10 @@ def _duplicates(ids: pa.ChunkedArray, spec: Spec) -> list[Finding]:
     if not len(repeated):
         return []
     rows = pc.sum(repeated.field("counts")).as_py() - len(repeated)
-    example = repeated.field("values")[0].as_py()
-    reason = f"column `{spec.id}` must be unique, {example!r} is there more than once{_in_all(rows)}"
+    first = pc.index(ids, repeated.field("values")[0]).as_py()
+    again = first + 1 + pc.index(ids.slice(first + 1), ids[first]).as_py()
+    same = f"rows {first + 1} and {again + 1} of all files, in the order of their names, have the same"
+    reason = f"column `{spec.id}` must be unique, {same}{_in_all(rows)}"
     return [Finding(spec.id, "duplicate_id", reason, rows=rows)]
 
 

@@ -60,7 +60,12 @@ def run(
             results += _checked([{"name": script, "kind": "python"}], task, table, timeout)
         if queries:
             named = [{"name": str(query["name"]), "kind": "sql"} for query in queries]
-            results += _checked(named, {"queries": queries, "timeout": timeout / 2}, table, timeout)
+            task = {
+                "queries": queries,
+                "timeout": timeout / 2,
+                "private": [name.lower() for name in spec.private],
+            }
+            results += _checked(named, task, table, timeout)
     violations = [violation for result in results for violation in result["found"]]
     entries = [{**result, "violations": len(result["found"])} for result in results]
     return [{key: value for key, value in entry.items() if key != "found"} for entry in entries], violations

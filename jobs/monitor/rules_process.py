@@ -39,7 +39,7 @@ def main(task: str, table: str, output: str) -> None:
         if "script" in content:
             _check_script(Path(content["script"]), Path(content["profile"]), rows, out)
         else:
-            _check_queries(content["queries"], content["timeout"], rows, out)
+            _check_queries(content, rows, out)
 
 
 def _check_script(path: Path, profile: Path, rows: pa.Table, out: TextIO) -> None:
@@ -59,16 +59,17 @@ def _check_script(path: Path, profile: Path, rows: pa.Table, out: TextIO) -> Non
         _write(out, rule, "", found)
 
 
-def _check_queries(queries: list[dict[str, Any]], timeout: float, rows: pa.Table, out: TextIO) -> None:
+def _check_queries(task: dict[str, Any], rows: pa.Table, out: TextIO) -> None:
     import duckdb
 
-    for query in queries:
+    timeout, private = task["timeout"], task["private"]
+    for query in task["queries"]:
         rule = {"name": str(query["name"]), "kind": "sql"}
         # A database of its own: what one query creates or drops, the next does not see.
         with duckdb.connect(":memory:", config=CONFINED) as database:
             database.register("captured", rows)
             try:
-                found = _ask(database, query, timeout)
+                found = _ask(database, query, timeout, private)
             except duckdb.InterruptException:
                 _write(out, rule, f"stopped after {timeout:g} seconds", [])
             except (duckdb.Error, ValueError) as error:
@@ -77,8 +78,9 @@ def _check_queries(queries: list[dict[str, Any]], timeout: float, rows: pa.Table
                 _write(out, rule, "", found)
 
 
-def _ask(database: Any, query: dict[str, Any], timeout: float) -> list[dict[str, Any]]:
-    """One violation where the query returns rows, with how many and the first of them."""
+def _ask(database: Any, query: dict[str, Any], timeout: float, private: list[str]) -> list[dict[str, Any]]:
+    """One violation where the query returns rows, with how many and the first of them, but for what is in
+    `private` columns: the description goes to logs and e-mails."""
     import duckdb
 
     statements = duckdb.extract_statements(query["query"])
@@ -97,7 +99,11 @@ def _ask(database: Any, query: dict[str, Any], timeout: float) -> list[dict[str,
         return []
     said = query.get("description") or query["name"]
     shown = "; ".join(
-        ", ".join(f"{name}={value}" for name, value in zip(names, row, strict=True)) for row in first
+        ", ".join(
+            f"{name}={'(not shown)' if name.lower() in private else value}"
+            for name, value in zip(names, row, strict=True)
+        )
+        for row in first
     )
     more = f"; and {count - len(first)} more" if count > len(first) else ""
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -117,7 +118,7 @@ def test_a_champion_that_has_seen_nearly_everything_leaves_no_exam(
         (replace("origin", 5, "BOS"), "origin", "values", "is none of EWR, JFK, LGA: 'BOS' in row 6"),
         (replace("late", 0, 2), "late", "label", "label `late` must be 0 or 1, there is also 2"),
         (constant("late", 0), "late", "one_class", "only one class"),
-        (replace("flight_id", 1, FIRST_ID), "flight_id", "duplicate_id", f"'{FIRST_ID}' is there"),
+        (replace("flight_id", 1, FIRST_ID), "flight_id", "duplicate_id", "unique, rows 1 and 2 of all"),
         (lambda table: table.slice(0, 500), None, "too_few_rows", "the training part has 0 rows, at"),
         (lambda table: table.slice(0, 0), None, "empty_file", "data.parquet has no rows"),
     ],
@@ -138,6 +139,51 @@ def test_bad_data_is_refused_with_its_column_and_reason(
     assert found[0]["column"] == column
     assert reason in found[0]["reason"]
     assert not (tmp_path / "processing/output/train").exists()
+
+
+PRIVATE = "a value that is not shown in row 3"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("flight_id", FIRST_ID, "rows 1 and 3 of all files, in the order of their names, have the same"),
+        ("flight_id", None, "column `flight_id` may not be missing, is missing in row 3"),
+        ("origin", "Ann Smith", f"column `origin` is none of EWR, JFK, LGA: {PRIVATE}"),
+        ("temp", 451.25, f"column `temp` is over 140: {PRIVATE}"),
+        ("weekday", 2.25, "should be a whole number, row 3 holds a value that is not shown"),
+        ("distance", "Ann Smith", "should be a number, row 3 holds a value that is not shown"),
+    ],
+)
+def test_what_tells_of_a_person_is_not_quoted(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table, column: str, value: Any, reason: str
+) -> None:
+    """Reasons are in logs and e-mails."""
+    guarded = dataclasses.replace(spec, protected=("origin", "temp", "weekday", "distance"))
+    table = typo(january_and_february) if column == "distance" else january_and_february
+    report = prepare(guarded, write(tmp_path, replace(column, 2, value)(table)), None)
+    assert reason in report["reason"]
+    assert value is None or str(value) not in json.dumps(report)
+
+
+def test_a_new_group_of_a_protected_column_is_counted_and_not_named(
+    spec: Spec, tmp_path: Path, january_and_february: pa.Table
+) -> None:
+    last = len(january_and_february) - 1
+    data = write(tmp_path, replace("dest", last, "Smith Bay")(january_and_february))
+    for protected, named in (((), True), (("dest",), False)):
+        report = prepare(dataclasses.replace(spec, protected=protected), data, None)
+        (finding,) = [each for each in report["findings"] if each["column"] == "dest"]
+        assert "held-out rows have a category that training never saw" in finding["reason"]
+        assert ("Smith Bay" in json.dumps(report)) == named
+
+
+def test_a_line_that_does_not_fit_is_not_quoted(spec: Spec, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "people.csv").write_text("name,mail\nAnn Smith,ann@example.org,got 3: x\n")
+    report = prepare(spec, data, None)
+    assert report["reason"] == ("people.csv cannot be read: CSV parse error: Expected 2 columns, got 3")
 
 
 def test_text_that_is_all_numbers_is_taken_as_numbers(

@@ -111,13 +111,22 @@ def test_rows_that_a_query_returns_break_the_rule(tmp_path):
         {
             "feature_name": "dear",
             "constraint_check_type": "custom_rule_check",
-            "description": "too dear: id=b, price=20.0; id=d, price=30.0",
+            "description": "too dear: id=(not shown), price=20.0; id=(not shown), price=30.0",
             "metric": "dear",
             "value": 2.0,
             "threshold": 0.0,
             "severity": "retrain",
         }
     ]
+
+
+def test_what_tells_of_a_person_is_shown_by_another_name_alone(tmp_path):
+    """Descriptions are in logs and e-mails."""
+    query = "SELECT ID, price, id AS order_number FROM captured WHERE id = 'b'"
+    chosen = {"sql": [{"name": "dear", "query": query}]}
+    _, (found,) = _run(tmp_path, chosen, protected=("price",))
+    shown = found["description"].removeprefix("dear: ").split(", ")
+    assert [part.lower() for part in shown] == ["id=(not shown)", "price=(not shown)", "order_number=b"]
 
 
 @pytest.mark.parametrize(
@@ -169,8 +178,9 @@ def _python(folder, script, timeout=60.0):
     return _run(folder, {"python": "rules.py"}, timeout)
 
 
-def _run(folder, chosen, timeout=60.0):
-    spec = Spec("m", BINARY, "y", "id", "made", {}, "inference.py", monitor={"rules": chosen})
+def _run(folder, chosen, timeout=60.0, protected=()):
+    monitor = {"rules": chosen}
+    spec = Spec("m", BINARY, "y", "id", "made", {}, "inference.py", protected=protected, monitor=monitor)
     window = _window()
     stored = folder / "profile.npz"
     profile(window.table.to_batches(), SCHEMA, block=None).save(stored)
