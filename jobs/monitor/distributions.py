@@ -33,7 +33,7 @@ def picture(then: Column, now: Column) -> str:
 def moved(then: Column, now: Column) -> str:
     """What changed, in words that a person can check."""
     if not then.n or not now.n:
-        return "no value to compare" if not now.n else "the baseline has no value"
+        return "no value in this window" if not now.n else "the baseline has no value"
     is_number = isinstance(then, NumberColumn) and isinstance(now, NumberColumn)
     said = _centre(then, now) if is_number else _largest_change(then, now)
     before, after = ((column.rows - column.n) / column.rows for column in (then, now))

@@ -46,15 +46,22 @@ class Page:
         return ({"prediction": watched} if watched else {}) | self.analysis["features"]
 
     def ranked(self) -> list[str]:
-        """By how much a change matters: violations first, then effect times weight in the model."""
+        """By how much a change matters: violations first, then `matter`."""
         broken = {found["feature_name"] for found in self.analysis["violations"]}
         figures = self.features
 
         def rank(name: str) -> tuple[bool, float]:
             figure = figures[name]
-            return name not in broken, -(figure.get("impact") or 0.0)
+            return name not in broken, -matter(figure)
 
         return sorted(figures, key=rank)
+
+
+def matter(figure: dict[str, Any]) -> float:
+    """Share of the rows that moved, be it by their values or by having none, times the model's attention."""
+    effects = [figure.get("distance"), *(part["effect"] for part in (figure.get("parts") or {}).values())]
+    weight = figure.get("weight")
+    return max(effect or 0.0 for effect in effects) * (1.0 if weight is None else weight)
 
 
 def render(page: Page) -> str:
@@ -81,9 +88,8 @@ def _sections(page: Page) -> Iterable[tuple[str, str, str]]:
     analysis = page.analysis
     yield "What is wrong", "", _violations(analysis)
     weighted = any(figure.get("weight") for figure in page.features.values())
-    why = (
-        "Ranked by effect times the share of the model's attention that the feature has." if weighted else ""
-    )
+    why = "Violations first, then by the share of rows that moved"
+    why += " times the share of the model's attention." if weighted else "."
     yield "What changed most", why, _changed(page)
     yield "How good the model is", _quality_lead(analysis), panels.quality(analysis, page.history)
     yield (
@@ -158,14 +164,14 @@ def _violations(analysis: dict[str, Any]) -> str:
 def _changed(page: Page) -> str:
     """The features that moved most, in words, with the weight that they have in the model."""
     figures = page.features
-    peak = max((figure.get("impact") or 0.0 for figure in page.analysis["features"].values()), default=0.0)
+    peak = max(map(matter, page.analysis["features"].values()), default=0.0)
     body = ""
     for name in page.ranked()[:CHANGED]:
         figure = figures[name]
-        if not figure.get("impact") or name not in page.now or name not in page.then:
+        if not matter(figure) or name not in page.now or name not in page.then:
             continue
         is_feature = name in page.analysis["features"]  # a prediction has no weight to rank it by
-        bar = f'<i style="width:{100 * figure["impact"] / peak:.1f}%"></i>' if is_feature else ""
+        bar = f'<i style="width:{100 * matter(figure) / peak:.1f}%"></i>' if is_feature else ""
         tags = _tags(name, figure, page.analysis)
         moved = distributions.moved(page.then[name], page.now[name])
         body += (
@@ -191,6 +197,8 @@ def _effect(figure: dict[str, Any]) -> str:
     is_any = usual is not None and usual >= 1
     limit = "the baseline's own days differ by as much" if is_any else f"up to {percent(usual)} is usual"
     parts = [f"{percent(figure.get('distance'))} of the rows moved, {limit}"]
+    if figure.get("missing") == 1:
+        parts = ["no row has a value"]
     if figure.get("weight") is not None:
         parts.append(f"{percent(figure['weight'])} of the model's attention")
     return "; ".join(parts)

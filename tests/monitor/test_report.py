@@ -24,7 +24,7 @@ def made(ages: np.ndarray, cities: list[str | None]) -> Profile:
 def page() -> Page:
     ages = np.arange(300) % 70
     then, now = made(ages, ["Bonn", "Kiel"] * 150), made(ages + 10, ["Bonn", "<i>Ulm</i>"] * 150)
-    figure = {"type": "integer", "distance": 0.3, "threshold": 0.1, "impact": 3.0, "weight": 0.8, "t": 4.0}
+    figure = {"type": "integer", "distance": 0.3, "threshold": 0.1, "weight": 0.8, "t": 4.0}
     figure |= {"p": 0.001, "missing": 0.0, "missing_baseline": 0.01, "distances": {"ks": 0.3}}
     figure |= {"model_monitor": {"robust": {"distance": 0.2, "violation": True}, "simple": {}}}
     reference = {"value": 0.4, "low": 0.35, "high": 0.45}
@@ -47,7 +47,7 @@ def page() -> Page:
                 "threshold": 0.5,
             }
         ],
-        "features": {"age": figure, "city": figure | {"seasonal": True, "impact": 0.1}},
+        "features": {"age": figure, "city": figure | {"seasonal": True, "weight": 0.1}},
         "prediction": None,
         "quality": {
             "log_loss": {"value": 0.6, "low": 0.55, "high": 0.7, "baseline": 0.4, "reference": reference}
@@ -105,6 +105,13 @@ def test_the_page_tells_the_verdict_first(page: Page) -> None:
     assert "looks gradual since 4 Mar 2026" in html
 
 
+def test_a_column_that_is_gone_is_among_what_changed(page: Page) -> None:
+    page.now["age"] = made(np.full(50, np.nan), ["Bonn"] * 50).columns["age"]
+    page.analysis["features"]["age"] |= {"missing": 1, "distance": 0, "parts": {"missing": {"effect": 1.0}}}
+    said = render(page).split("What changed most")[1]
+    assert said.index("no value in this window") < said.index("no row has a value; 80\u202f% of the model")
+
+
 def test_a_hundred_violations_do_not_hide_what_changed(page: Page) -> None:
     page.analysis["violations"] *= 13
     html = render(page)
@@ -128,14 +135,19 @@ def test_windows_of_the_version_before_are_told_apart(page: Page) -> None:
 def test_what_moved_counts_by_its_weight_and_a_season_is_no_less(page: Page) -> None:
     moved = page.analysis["features"]
     assert page.ranked() == ["age", "city"]
-    moved["city"]["impact"] = 4.0
+    moved["city"]["distance"] = 0.95
+    assert page.ranked() == ["age", "city"]
+    moved["age"]["distance"] = 0.1
     assert page.ranked() == ["city", "age"]
+    moved["age"]["parts"] = {"missing": {"effect": 0.5}}
+    assert page.ranked() == ["age", "city"]
+    moved["age"]["parts"] = {}
     page.analysis["violations"].append({"feature_name": "age", "constraint_check_type": "range_check"})
     assert page.ranked() == ["age", "city"]
 
 
 def test_the_prediction_is_first_and_no_bar_is_measured_by_it(page: Page) -> None:
-    page.analysis["prediction"] = page.analysis["features"]["age"] | {"impact": 30.0, "weight": None}
+    page.analysis["prediction"] = page.analysis["features"]["age"] | {"weight": None}
     for columns in (page.then, page.now):
         columns["prediction"] = columns["age"]
     html = render(page)
@@ -271,7 +283,7 @@ def test_any_column_has_a_picture(ages: np.ndarray, cities: list[str | None]) ->
 def test_names_and_values_of_any_kind(page: Page, name: str) -> None:
     """What a request holds is shown, does not run, and does not turn the sentence around."""
     figure = page.analysis["features"].pop("city")
-    page.analysis["features"][name] = figure | {"impact": 9.0}
+    page.analysis["features"][name] = figure | {"weight": 0.9}
     page.then[name], page.now[name] = (
         made(np.arange(40), [value] * 40).columns["city"] for value in ("a", name)
     )
