@@ -28,7 +28,7 @@ __all__ = ["Blocks", "Column", "Edges", "NumberColumn", "Profile", "StringColumn
 
 DAY = timedelta(days=1)
 WORKERS = 2
-FORMAT = 1
+FORMAT = 2
 
 
 class Profile:

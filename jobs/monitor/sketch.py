@@ -11,12 +11,14 @@ import numpy as np
 
 from jobs.monitor.counts import Counts
 from jobs.monitor.distinct import Distinct
+from jobs.monitor.extremes import Extremes
 from jobs.monitor.hashing import splitmix
 
 __all__ = ["Counts", "Distinct", "Quantiles", "paired"]
 
 K = 4096
 FANOUT = 2  # a level holds FANOUT * K values before one in FANOUT of them moves up
+EXTREMES = 4  # one in so many of K values more are kept at either end
 MERGED = 8  # levels of a merged sketch may hold so many times more: a merge of few shards only collects
 MANY = 1000  # points from which on they are merged, not searched
 DOUBT = 1e-6  # probability with which any rank is further off than `epsilon`
@@ -28,7 +30,8 @@ class Quantiles:
     The sketch of Karnin, Lang and Liberty (2016, arXiv 1603.05346): level h holds values that stand for 2^h
     each. Their compaction keeps every second value of a sorted level, from a random start; here a whole batch
     is sorted and one in 2^j is kept, from a random start, which is j compactions in one step, and the sort is
-    NumPy's vectorised one. Up to FANOUT * K values are kept as they are: small windows are exact.
+    NumPy's vectorised one. Up to FANOUT * K values are kept as they are: small windows are exact. So are the
+    K / EXTREMES least and greatest values of any window.
 
     The weights of the kept values always sum to `n`.
     """
@@ -39,6 +42,7 @@ class Quantiles:
         self.minimum, self.maximum = math.inf, -math.inf
         self.worst = 0  # the sum of (stride - 1) * weight over all selections: no rank is further off
         self.spread = 0  # the sum of (stride * weight)^2: see `epsilon`
+        self.extremes = Extremes(max(k // EXTREMES, 1))
         self._levels: list[list[np.ndarray]] = [[]]
         self._items: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -51,6 +55,7 @@ class Quantiles:
         self.minimum = min(self.minimum, float(values[0]))
         self.maximum = max(self.maximum, float(values[-1]))
         self.n += len(values)
+        self.extremes.update(values)
         self._items = None
         if len(values) > self.k * FANOUT:
             self._lift(0, values, int(math.log2(len(values) / self.k)))
@@ -65,6 +70,7 @@ class Quantiles:
         merged.n = self.n + other.n
         merged.minimum, merged.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         merged.worst, merged.spread = self.worst + other.worst, self.spread + other.spread
+        merged.extremes = self.extremes.merge(other.extremes)
         depth = max(len(self._levels), len(other._levels))
         merged._levels = [_level(self, height) + _level(other, height) for height in range(depth)]
         merged._compact(merged.k * FANOUT * MERGED)
@@ -77,7 +83,8 @@ class Quantiles:
             values = np.concatenate(levels)
             weights = np.repeat(1 << np.arange(len(levels)), [len(level) for level in levels])
             order = np.argsort(values, kind="stable")  # a few sorted runs: a merge
-            self._items = values[order], np.cumsum(weights[order])
+            items = values[order], np.cumsum(weights[order])
+            self._items = self.extremes.within(items, self.n) if self.worst else items
         return self._items
 
     def cdf(self, x: np.ndarray | float) -> np.ndarray:
@@ -146,7 +153,7 @@ class Quantiles:
         }
 
     def pack(self) -> tuple[dict[str, Any], np.ndarray]:
-        """(what JSON holds, the values of all levels one after the other)."""
+        """(what JSON holds; the least and the greatest values, then all levels' one after the other)."""
         self._levels = [[np.sort(np.concatenate(parts))] if parts else [] for parts in self._levels]
         content = {
             "k": self.k,
@@ -155,9 +162,11 @@ class Quantiles:
             "maximum": self.maximum if self.n else None,
             "worst": self.worst,
             "spread": self.spread,
+            "extremes": len(self.extremes.low),
             "sizes": [_size(parts) for parts in self._levels],
         }
-        return content, np.concatenate([np.zeros(0), *(part for parts in self._levels for part in parts)])
+        ends = self.extremes.low, self.extremes.high
+        return content, np.concatenate([*ends, *(part for parts in self._levels for part in parts)])
 
     @classmethod
     def unpack(cls, content: dict[str, Any], values: np.ndarray) -> Quantiles:
@@ -165,6 +174,8 @@ class Quantiles:
         sketch.n, sketch.worst, sketch.spread = content["n"], content["worst"], content["spread"]
         if sketch.n:
             sketch.minimum, sketch.maximum = content["minimum"], content["maximum"]
+        low, high, values = np.split(values, [content["extremes"], 2 * content["extremes"]])
+        sketch.extremes = Extremes(sketch.extremes.size, low, high)
         bounds = np.cumsum([0, *content["sizes"]])
         sketch._levels = [
             [values[first:last]] if last > first else [] for first, last in pairwise(bounds)

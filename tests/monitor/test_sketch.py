@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.monitor.hashing import finish, hash_text, multiplier, spread
-from jobs.monitor.sketch import Counts, Distinct, Quantiles, paired
+from jobs.monitor.sketch import EXTREMES, Counts, Distinct, Quantiles, paired
 
 SHAPES = ("normal", "lognormal", "integers", "ascending", "constant", "two")
 seeds = st.integers(0, 2**32 - 1)
@@ -79,6 +79,19 @@ def test_few_shards_give_the_same_quantiles_in_any_order_and_grouping(shape, see
     assert straight.quantile(grid).tolist() == shuffled[0].quantile(grid).tolist()
     assert straight.epsilon == shuffled[0].epsilon
     assert worst_error(straight, values) <= straight.epsilon + 1e-12
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SHAPES), seeds, st.lists(st.floats(0, 1), max_size=5), st.randoms())
+def test_the_tails_are_exact_however_shards_are_merged(shape, seed, cuts, random):
+    values = values_of(shape, seed, 40_000)
+    shards = [sketch(part) for part in parts_of(values, cuts)]
+    values.sort()
+    random.shuffle(shards)
+    found = merged(shards)
+    kept = found.k // EXTREMES
+    edges = np.concatenate((np.unique(values[:kept])[:-1], values[-kept:]))
+    assert found.cdf(edges).tolist() == (np.searchsorted(values, edges, "right") / len(values)).tolist()
 
 
 def test_many_shards_stay_within_their_stated_error_and_within_memory():
