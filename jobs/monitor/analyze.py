@@ -67,7 +67,9 @@ class Analysis:
         """Model Monitor's exit messages, so that its users' tools read them."""
         content = self.content
         if content["status"] == "NoData":
-            return "NoData: no request was captured in the window."
+            broken = content["skipped_lines"]
+            many = f"; {broken} lines could not be read, such as {content['skipped'][0]}" if broken else ""
+            return f"NoData: no request was captured in the window{many}."
         if content["status"] == "TooFewRows":
             few = f"{content['rows']} captured, at least {content['min_rows']} rows are needed"
             return f"TooFewRows: {few}."

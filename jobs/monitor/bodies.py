@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.monitor.schema import Schema
-from jobs.monitor.typed import ANY, ARROW
-from jobs.spec import MULTICLASS
+from jobs.monitor.typed import ANY, ARROW, OUTCOME
+from jobs.spec import BINARY, MULTICLASS
 
 JSON_LINES, JSON, CSV = "application/jsonlines", "application/json", "text/csv"
 STRUCT = "struct"  # an object of numbers by class: left as the reader found it
@@ -50,11 +50,12 @@ def request_layout(schema: Schema) -> Layout:
 
 
 def answer_layout(schema: Schema) -> Layout:
-    """A response's row. A prediction is a number, or a class as text."""
+    """A response's row. A prediction is a number (of a binary task perhaps a truth value), or a class as
+    text."""
     if schema.task == MULTICLASS:
         columns = {PREDICTION: ANY, PROBABILITIES: STRUCT}
         return Layout(columns, "predictions", (PREDICTION,), bare=True)
-    columns = {PREDICTION: "number", PROBABILITY: "number"}
+    columns = {PREDICTION: OUTCOME if schema.task == BINARY else "number", PROBABILITY: "number"}
     return Layout(columns, "predictions", (PREDICTION, PROBABILITY), bare=True)
 
 

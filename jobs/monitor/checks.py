@@ -22,7 +22,7 @@ Violation = dict[str, Any]
 ROWS = "rows"  # the feature_name of what concerns whole rows
 NEW = 0.01  # share of rows with categories never seen, under which nothing is said
 DUPLICATES = 0.05  # share of rows that repeat another, beyond what the baseline has
-UNANSWERED = 0.01  # share of answers that may be missing beyond the holdout's
+UNANSWERED = 0.01  # share of answers that may be missing beyond the holdout's, or of another type
 SHOWN = 3
 
 
@@ -49,13 +49,19 @@ def check(reference: Profile, window: Profile) -> list[Violation]:
     return [*found, *_duplicates(reference, window)]
 
 
-def answers(before: Column, now: Column) -> list[Violation]:
-    """The predictions, of which more may be missing than on the holdout only by a few."""
+def answers(before: Column, now: Column, watch: str, mistyped: dict[str, int]) -> list[Violation]:
+    """The answers' key `watch`, of which a few more may be missing than on the holdout. `mistyped`: how many
+    values of each key are of another type."""
+    name, rows, found = now.field.name, max(now.rows, 1), []
+    for key, count in mistyped.items():
+        if count / rows > UNANSWERED:
+            reason = f"`{key}` is of another type in {count:,} of {now.rows:,} answers"
+            found.append(violation(name, "data_type_check", reason, "mistyped", count / rows, UNANSWERED))
     share, allowed = _gaps(now), _gaps(before) + UNANSWERED
-    if share <= allowed:
-        return []
-    reason = f"{_rows(now.rows - now.n, now)} are missing: the model gave no usable answer"
-    return [violation(now.field.name, "completeness_check", reason, "missing", share, allowed)]
+    if share > allowed and not found:
+        reason = f"{_rows(now.rows - now.n, now)} are missing: the answers have no usable `{watch}`"
+        found.append(violation(name, "completeness_check", reason, "missing", share, allowed))
+    return found
 
 
 def violation(

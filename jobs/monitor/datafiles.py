@@ -17,7 +17,7 @@ from jobs.contract import JobError
 from jobs.monitor import buffers
 from jobs.monitor.bodies import PREDICTION, STRUCT, answer_layout, arrow_type
 from jobs.monitor.schema import Schema
-from jobs.monitor.typed import truths
+from jobs.monitor.typed import OUTCOME, truths
 from jobs.monitor.window import Problems, Window
 from jobs.spec import BINARY, MULTICLASS
 
@@ -31,7 +31,7 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
     if answers is None:
         answers = pa.table(
             {
-                name: _answer(columns.get(name, pa.nulls(size, arrow_type(kind))), name, kind, schema.task)
+                name: _answer(columns.get(name, pa.nulls(size, arrow_type(kind))), name, kind)
                 for name, kind in answer_layout(schema).columns.items()
             }
         )
@@ -109,12 +109,12 @@ def answers_of(task: str, answers: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def _answer(column: pa.Array, name: str, kind: str, task: str) -> pa.Array:
+def _answer(column: pa.Array, name: str, kind: str) -> pa.Array:
     if kind == STRUCT:
         return _shares(column, name)
-    if kind != "number":
-        return _text(column, name)
-    return _truths(column) if task == BINARY and name == PREDICTION else _floats(column)
+    if kind == OUTCOME:
+        return _truths(column)
+    return _floats(column) if kind == "number" else _text(column, name)
 
 
 def _shares(column: pa.Array, name: str) -> pa.Array:

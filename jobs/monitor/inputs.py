@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.contract import JobError, parse_time
-from jobs.monitor import outliers, shard, skew, verdict
+from jobs.monitor import checks, outliers, shard, skew, verdict
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.checks import violation
 from jobs.monitor.profile import Profile
@@ -45,7 +45,23 @@ def judge(
         "drift": found.drift,
         "outliers": marked,
         "duplicates": {"share": round(now, 6), "baseline": round(before, 6)},
-    }, _once([*_unknown(spec, baseline), *found.violations])
+    }, _once([*_unknown(spec, baseline), *_answered(baseline, counted, watched, found.violations)])
+
+
+def _answered(
+    baseline: Baseline, counted: Shard, watched: str, violations: list[Violation]
+) -> Iterator[Violation]:
+    """The violations, with what is wrong with the answers; values that are missing for that are said once."""
+    columns = counted.profile.columns
+    said: list[Violation] = []
+    if baseline.holdout is not None and watched in columns:
+        before = baseline.holdout.columns[watched]
+        said = checks.answers(before, columns[watched], baseline.watch, counted.mistyped_answers)
+    yield from said
+    for one in violations:
+        is_gap = one["constraint_check_type"] == "completeness_check"
+        if not (said and is_gap and one["feature_name"] == watched):
+            yield one
 
 
 def _untimed(drift: dict[str, Any], profile: Profile) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jobs.monitor.base64s import decode
 from jobs.monitor.buffers import fixed
 from jobs.monitor.capture import Skipped, chunks, read_lines
-from jobs.monitor.typed import Irregular, from_text, truths
+from jobs.monitor.typed import OUTCOME, Irregular, from_text
 from jobs.spec import BINARY, MULTICLASS
 
 _LINE = pa.schema(
@@ -91,7 +91,7 @@ def _values(texts: pa.Array, task: str) -> pa.Array:
     texts = pc.utf8_trim(pc.utf8_trim_whitespace(texts), '"')
     if task == MULTICLASS:
         return pc.if_else(pc.equal(texts, ""), None, texts)
-    numbers, _ = from_text(truths(texts) if task == BINARY else texts, "number")
+    numbers, _ = from_text(texts, OUTCOME if task == BINARY else "number")
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 

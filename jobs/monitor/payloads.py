@@ -17,12 +17,12 @@ from pyarrow import json as arrow_json
 from jobs.monitor import slow_payloads
 from jobs.monitor.bodies import CSV, JSON, STRUCT, Layout, Parsed, arrow_type, complete
 from jobs.monitor.buffers import fixed, text_buffers
-from jobs.monitor.typed import Irregular, from_text, settle
+from jobs.monitor.typed import OUTCOME, Irregular, from_text, settle
 
 BLOCK = 1 << 20  # bytes that a reader's thread takes at a time
 BOM = "\ufeff"
 NEWLINE = ord("\n")
-NUMBERS = ("number", "integer")
+NUMBERS = ("number", "integer", OUTCOME)
 
 
 def parse(bodies: pa.Array, content_type: str, layout: Layout) -> Parsed:

@@ -6,6 +6,7 @@ and counted, never fatal.
 | number | float64 | a JSON number; NaN is missing, infinities stay |
 | integer | float64 | a whole JSON number, `3.0` too, so that nulls and sketches need no second type |
 | boolean | bool | `true`, `false`; from CSV also `1`, `0` |
+| outcome | float64 | as a number; `true` is 1, `false` 0 |
 | string | string | text; from CSV any cell that is not empty |
 """
 
@@ -19,7 +20,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ARROW = {"number": pa.float64(), "integer": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
+OUTCOME = "outcome"  # of a binary task
+ARROW = {
+    "number": pa.float64(),
+    "integer": pa.float64(),
+    OUTCOME: pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+}
 TIMESTAMP = pa.timestamp("us", "UTC")
 ANY = "any"  # an id or a time: text as it is, a number in its shortest form
 TRUE, FALSE = ["true", "True", "TRUE", "1"], ["false", "False", "FALSE", "0"]
@@ -37,7 +45,9 @@ def settle(column: pa.Array, kind: str) -> tuple[pa.Array, int]:
     given = column.type
     if pa.types.is_null(given):
         return pa.nulls(len(column), ARROW.get(kind, pa.string())), 0
-    if kind in ("number", "integer"):
+    if kind in ("number", "integer", OUTCOME):
+        if kind == OUTCOME and pa.types.is_boolean(given):
+            return column.cast(pa.float64()), 0
         if not (pa.types.is_integer(given) or pa.types.is_floating(given)):
             return _none_fits(column, pa.float64())
         column = column.cast(pa.float64(), safe=False)
@@ -88,9 +98,11 @@ def is_unicode(value: str) -> bool:
 def from_text(cells: pa.Array, kind: str) -> tuple[pa.Array, int]:
     """CSV cells; an empty cell is missing."""
     cells = pc.if_else(pc.equal(cells, ""), None, cells)
-    if kind not in ("number", "integer", "boolean"):
+    if kind not in ("number", "integer", OUTCOME, "boolean"):
         return cells, 0
     trimmed = pc.utf8_trim_whitespace(cells)
+    if kind == OUTCOME:
+        trimmed = truths(trimmed)
     if kind == "boolean":
         is_true, is_false = (pc.is_in(trimmed, value_set=pa.array(words)) for words in (TRUE, FALSE))
         column = pc.if_else(is_true, True, pc.if_else(is_false, False, None))
@@ -100,7 +112,7 @@ def from_text(cells: pa.Array, kind: str) -> tuple[pa.Array, int]:
     except pa.ArrowInvalid:
         column = pa.array([_float(cell) for cell in trimmed.to_pylist()], pa.float64())
     mistyped = column.null_count - cells.null_count
-    if kind == "number":
+    if kind != "integer":
         return column, mistyped
     column, fractions = whole(column)
     return column, mistyped + fractions
@@ -148,7 +160,7 @@ def _fit(value: Any, kind: str) -> Any:
         return value if isinstance(value, str) else None
     if kind == "boolean":
         return value if isinstance(value, bool) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if (isinstance(value, bool) and kind != OUTCOME) or not isinstance(value, int | float):
         return None
     try:
         value = float(value)

@@ -110,7 +110,6 @@ def judge(
         predicted = figures(
             holdout.columns[watched], window.columns[watched], answered.shifts.get(watched, {})
         )
-        violations += checks.answers(holdout.columns[watched], window.columns[watched])
         violations += violations_of(answered)
         drift["prediction"] = answered.summary()
     rows = found.shifts.get(ROWS, {}).get("outliers")

@@ -217,6 +217,31 @@ def test_too_little_is_said_so(run: Run, count: int, status: str) -> None:
     assert analysis.sentence.startswith(status)
 
 
+def test_lines_that_cannot_be_read_are_no_quiet_window(run: Run, rows: list[Row]) -> None:
+    analysis = run(rows, change=lambda line: {"eventVersion": "0"})
+    assert (
+        analysis.sentence.startswith("NoData")
+        and "1500 lines could not be read, such as" in analysis.sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "violations"),
+    [
+        ({"prediction": True}, []),
+        ({"prediction": "yes"}, [("prediction", "data_type_check")]),
+        ({"probability": "high"}, [("prediction", "data_type_check")]),
+        ({"probability": None}, [("prediction", "completeness_check")]),
+    ],
+)
+def test_answers_of_another_type_are_told(
+    run: Run, rows: list[Row], said: Row, violations: list[tuple[str, str]]
+) -> None:
+    answers = demo.answers(rows)
+    wrong = [answer | said if index % 40 == 0 else answer for index, answer in enumerate(answers)]
+    assert found(run(rows, answers=wrong)) == violations
+
+
 def test_what_the_windows_before_said_is_remembered_once(run: Run, rows: list[Row]) -> None:
     labels = demo.labels(rows, demo.answers(rows))
     first = run(rows, labels, place="first")
