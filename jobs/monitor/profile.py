@@ -102,7 +102,7 @@ class Profile:
                 arrays = {key: stored[key] for key in stored.files}
             content = json.loads(arrays.pop("json").tobytes())
             if content["format"] != FORMAT:
-                raise JobError(f"{path.name} is a profile of format {content['format']}, not {FORMAT}")
+                raise JobError(f"{path.name} was written by another version of the monitor: count it again")
             return cls._unpack(content, arrays)
         except (OSError, BadZipFile, ValueError, KeyError, EOFError, AttributeError) as error:
             raise JobError(f"{path.name} is not a profile: {error}") from error
