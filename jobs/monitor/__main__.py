@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument(
         "--holdout", type=Path, nargs="+", help="rows with `prediction`, `probability` and the label"
     )
+    learn.add_argument(
+        "--artifact", type=Path, help="folder of the extracted model, to learn what it looks at"
+    )
     _described(learn)
     for name, run, about in (
         ("profile", profile, "count one shard of a window; shards merge"),

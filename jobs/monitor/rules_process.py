@@ -52,6 +52,8 @@ def _check_script(path: Path, profile: Path, rows: pa.Table, out: TextIO) -> Non
         if not hasattr(script, "check"):
             raise AttributeError(f"{path.name} defines no check(profile, window)")
         found = script.check(Profile.load(profile), rows)
+        if isinstance(found, str | dict):  # one violation, not a list of letters or keys
+            found = [found]
         found = list(found) if found is not None else []
     except Exception as error:  # whatever the owner's code raises is the rule's own failure
         _write(out, rule, f"{type(error).__name__}: {error}", [])

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from jobs import spec as model_spec
 from jobs.contract import JobError, format_time
-from jobs.monitor import analyze, baseline, datafiles, outcomes, performance, settings, shard
+from jobs.monitor import analyze, baseline, datafiles, explained, outcomes, performance, settings, shard
 from jobs.monitor.analyze import Given
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
@@ -39,7 +39,11 @@ def learn(chosen: Namespace) -> None:
         answers = datafiles.window(table, Schema.of(spec)).answers
         holdout = _answered(spec, baseline.held_out(spec, table, answers))
         more = performance.reference(spec, holdout)
+    if chosen.artifact and not (chosen.model and holdout):
+        raise JobError("--artifact asks the model about the holdout: give --model and --holdout too")
     baseline.write(chosen.output, spec, train, holdout, **more)
+    if chosen.artifact:
+        explained.learn(spec, chosen.artifact, chosen.model, holdout).save(chosen.output)
 
 
 def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:

@@ -17,6 +17,24 @@ from jobs.monitor.__main__ import main
 from tests.monitor import demo
 from tests.monitor.demo import START
 
+MODEL = """
+name: demo
+task: binary_classification
+target: label
+id: id
+time: at
+features: {amount: {type: number, nullable: true}, age: integer, city: string, plan: string, member: boolean}
+monitor: {every: 7d, min_rows: 500, quality: {metric: log_loss, tolerance: 0.05}, bias: {limits: {AD: 0.3}}}
+"""
+SCRIPT = """
+def model_fn(folder):
+    return None
+
+def predict_fn(rows, model):
+    chances = [0.1 + 0.6 * row["age"] / 90 for row in rows]
+    return [{"prediction": int(chance > 0.5), "probability": chance} for chance in chances]
+"""
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
@@ -31,6 +49,16 @@ def files(tmp_path: Path) -> Path:
     pq.write_table(demo.train(), tmp_path / "train.parquet")
     pq.write_table(current, tmp_path / "current.parquet")
     return tmp_path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The folder of a model that looks at the age alone."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(MODEL)
+    (folder / "inference.py").write_text(SCRIPT)
+    return folder
 
 
 def run(*arguments: object) -> int:
@@ -68,6 +96,37 @@ def test_a_holdout_brings_quality_and_groups(files: Path) -> None:
     assert analysis["quality"]["roc_auc"]["value"] == analysis["quality"]["roc_auc"]["baseline"]
     assert set(analysis["bias"]) == {"region=north", "region=south"}
     assert analysis["violations"] == []
+
+
+def test_a_model_is_asked_what_it_looks_at(
+    files: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--model", model, "--artifact", model)
+    assert learn(files, *asked) == 1
+    assert "give --model and --holdout" in capsys.readouterr().err
+    assert learn(files, *asked, "--holdout", files / "current.parquet") == 0
+    assert judge(files, *asked, "--data", files / "current.parquet") == 0
+    found = json.loads((files / "window" / "analysis.json").read_text())["attribution"]
+    assert found["ndcg"] == 1.0 and found["features"]["age"]["share"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong", "said"),
+    [
+        ("age: integer", "age: text", "features.age: 'text' is none of number, integer, string, boolean"),
+        ("log_loss", "logloss", "monitor.quality.metric: 'logloss' is none of roc_auc, pr_auc, log_loss"),
+        ("tolerance: 0.05", "tolerance: often", "monitor.quality.tolerance: 'often' is not a number"),
+        ("min_rows: 500", "min_rows: many", "monitor.min_rows: 'many' is not a number"),
+        ("AD: 0.3", "AD: lots", "monitor.bias.limits.AD: 'lots' is not a number"),
+        ("AD: 0.3", "XY: 0.3", "monitor.bias names 'XY'"),
+    ],
+)
+def test_a_model_yaml_that_was_never_published_is_checked(
+    files: Path, model: Path, capsys: pytest.CaptureFixture[str], given: str, wrong: str, said: str
+) -> None:
+    (model / "model.yaml").write_text(MODEL.replace(given, wrong))
+    assert learn(files, "--model", model, "--holdout", files / "current.parquet") == 1
+    assert said in capsys.readouterr().err
 
 
 def test_shards_are_counted_merged_and_judged(files: Path, tmp_path: Path) -> None:

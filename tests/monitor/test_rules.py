@@ -52,6 +52,12 @@ def check(profile, window):
     }
 
 
+@pytest.mark.parametrize("returned", ["'too dear'", "{'description': 'too dear'}"])
+def test_one_violation_needs_no_list(tmp_path, returned):
+    _, found = _python(tmp_path, f"def check(profile, window):\n    return {returned}\n")
+    assert [one["description"] for one in found] == ["too dear"]
+
+
 @pytest.mark.parametrize("returned", ["[]", "None"])
 def test_nothing_found_is_passed(tmp_path, returned):
     entries, found = _python(tmp_path, f"def check(profile, window):\n    return {returned}\n")
