@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--holdout", type=Path, nargs="+", help="rows with `prediction`, `probability` and the label"
     )
     learn.add_argument(
-        "--artifact", type=Path, help="folder of the extracted model, to learn what it looks at"
+        "--artifact", type=_there, help="folder of the extracted model, to learn what it looks at"
     )
     _described(learn)
     for name, run, about in (
@@ -52,19 +52,21 @@ def _parser() -> argparse.ArgumentParser:
         verb = _verb(verbs, name, run, about)
         verb.add_argument("--baseline", type=Path, required=True, help="what `baseline` wrote")
         rows = verb.add_mutually_exclusive_group(required=True)
-        rows.add_argument("--capture", type=Path, help="folder of data capture files")
+        rows.add_argument("--capture", type=_there, help="folder of data capture files")
         rows.add_argument("--data", type=Path, nargs="+", help="data files with predictions and labels")
-        verb.add_argument("--labels", type=Path, help="folder of ground truth files")
+        verb.add_argument("--labels", type=_there, help="folder of ground truth files")
         verb.add_argument("--start", type=_time, help="ISO 8601; rows before it do not count")
         verb.add_argument("--end", type=_time, help="ISO 8601, exclusive")
-        verb.add_argument("--model", type=Path, help="folder with model.yaml, instead of the baseline's")
+        verb.add_argument("--model", type=_there, help="folder with model.yaml, instead of the baseline's")
         if name == "analyze":
-            rows.add_argument("--shards", type=Path, help="folder of what `profile` or `merge` wrote")
-            verb.add_argument("--state", type=Path, help="`state` folder of the window before")
-            verb.add_argument("--pipeline", type=Path, help="data files of the same ids, for skew")
-            verb.add_argument("--artifact", type=Path, help="folder of the extracted model, for attributions")
+            rows.add_argument("--shards", type=_there, help="folder of what `profile` or `merge` wrote")
+            verb.add_argument("--state", type=_there, help="`state` folder of the window before")
+            verb.add_argument("--pipeline", type=_there, help="data files of the same ids, for skew")
+            verb.add_argument(
+                "--artifact", type=_there, help="folder of the extracted model, for attributions"
+            )
     join = _verb(verbs, "merge", merge, "several shards of a window as one")
-    join.add_argument("shards", type=Path, nargs="+", help="folders of what `profile` or `merge` wrote")
+    join.add_argument("shards", type=_there, nargs="+", help="folders of what `profile` or `merge` wrote")
     show = _verb(verbs, "report", report, "report.html again, from a window's files")
     show.add_argument("--window", type=Path, required=True, help="folder that `analyze` wrote")
     show.add_argument("--baseline", type=Path, required=True)
@@ -79,7 +81,9 @@ def _verb(verbs: argparse._SubParsersAction, name: str, run, about: str) -> argp
 
 
 def _described(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, help="folder with model.yaml; without it the data is described")
+    parser.add_argument(
+        "--model", type=_there, help="folder with model.yaml; without it the data is described"
+    )
     for name, about in (
         ("id", "column by which labels and answers are joined"),
         ("time", "column of each row's time"),
@@ -127,6 +131,13 @@ def report(chosen: argparse.Namespace) -> int:
     page = render(windows.read(chosen.window, chosen.baseline))
     (chosen.output / "report.html").write_text(page, encoding="utf-8")
     return 0
+
+
+def _there(text: str) -> Path:
+    """A misspelt folder must not pass for an empty one."""
+    if not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"there is no {text}")
+    return Path(text)
 
 
 def _time(text: str) -> datetime:

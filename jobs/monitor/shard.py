@@ -50,7 +50,8 @@ class Shard:
     def merge(self, other: Shard) -> Shard:
         """Raises JobError for shards of another window or another baseline."""
         if self.window != other.window:
-            raise JobError(f"shards of {self.window} and {other.window} do not merge: not the same window")
+            ours, theirs = " to ".join(self.window), " to ".join(other.window)
+            raise JobError(f"not the same window (its start and end): {ours} and {theirs} do not merge")
         ours = {one.layout: one for one in self.tallies}
         theirs = {one.layout: one for one in other.tallies}
         return Shard(
@@ -206,9 +207,11 @@ def merge(shards: Iterable[Shard]) -> Shard:
 
 
 def load_all(folder: Path) -> Iterator[Shard]:
-    """Every shard below a folder, in order of their names."""
-    for found in sorted(folder.rglob("shard.json")):
-        yield Shard.load(found.parent)
+    """Every shard below a folder, in order of their names. Raises JobError where there is none."""
+    found = sorted(folder.rglob("shard.json"))
+    if not found:
+        raise JobError(f"{folder} holds no shard: give what `profile` or `merge` wrote")
+    yield from (Shard.load(path.parent) for path in found)
 
 
 class _Counting:

@@ -16,6 +16,7 @@ from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
 from jobs.monitor.scan import Scan, scan
 from jobs.monitor.schema import Schema
 from jobs.monitor.shard import Shard
+from jobs.monitor.state import FILE as STATE
 from jobs.monitor.state import State
 from jobs.monitor.window import Window
 from jobs.spec import BINARY, Feature, Spec
@@ -64,6 +65,8 @@ def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:
 def judge(chosen: Namespace) -> str:
     """`analyze`: the verdict in a sentence."""
     counted, reference, spec = count(chosen)
+    if chosen.state and not (chosen.state / STATE).is_file():
+        raise JobError(f"{chosen.state} has no {STATE}: give the folder `state` of the window before")
     state = State.load(chosen.state, reference.digest)
     given = Given(chosen.labels, chosen.model, chosen.artifact, chosen.pipeline)
     found = analyze.analyze(spec, reference, counted, state, given)

@@ -15,6 +15,7 @@ from jobs.contract import JobError, parse_time
 from jobs.monitor import outcomes
 
 FORMAT = 1
+FILE = "state.json"
 KEPT = 400  # windows
 
 
@@ -35,7 +36,7 @@ class State:
 
         Raises JobError for a file that is not one of ours.
         """
-        path = folder / "state.json" if folder else None
+        path = folder / FILE if folder else None
         if path is None or not path.is_file():
             return cls(baseline)
         try:
@@ -56,7 +57,7 @@ class State:
             "losses": self.losses,
             "windows": self.windows,
         }
-        (folder / "state.json").write_text(json.dumps(content, allow_nan=False) + "\n")
+        (folder / FILE).write_text(json.dumps(content, allow_nan=False) + "\n")
         if self.waiting is not None:
             outcomes.save(self.waiting, folder / "waiting.parquet")
 

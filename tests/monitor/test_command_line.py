@@ -225,6 +225,27 @@ def test_nothing_passes_in_silence(
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("flag", ["--capture", "--labels", "--state", "--pipeline", "--model", "--artifact"])
+def test_a_misspelt_folder_is_no_empty_one(
+    files: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    learn(files, "--time", "at")
+    rows = () if flag == "--capture" else ("--data", files / "current.parquet")
+    with pytest.raises(SystemExit):
+        judge(files, *rows, flag, files / "nowhere")
+    assert f"argument {flag}: there is no {files / 'nowhere'}" in capsys.readouterr().err
+
+
+def test_folders_that_hold_something_else_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The window's folder in the place of its `state`, and one without shards."""
+    learn(files, "--time", "at")
+    judge(files, "--data", files / "current.parquet")
+    assert judge(files, "--data", files / "current.parquet", "--state", files / "window") == 1
+    assert "has no state.json: give the folder `state`" in capsys.readouterr().err
+    assert run("merge", files / "window", "--output", files / "merged") == 1
+    assert "window holds no shard: give what `profile` or `merge` wrote" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
