@@ -19,7 +19,7 @@ from jobs.monitor.outcomes import Settled
 from jobs.monitor.quality import LOWER_IS_BETTER, Scores
 from jobs.monitor.state import State
 from jobs.monitor.window import Window
-from jobs.spec import BINARY, REGRESSION, Spec, duration
+from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec, duration
 
 CHECK = "model_quality_check"
 MIN_LABELS = 100
@@ -100,7 +100,11 @@ def assess(
     settings = Settings.from_dict(content["detector"]) if content.get("detector") else None
     if settings and all(losses.has(part.scores, settings.loss) for part in (own, settled.late)):
         _detect(found, settings, state, span)
-    found.violations = [*_strange(spec, labels, figures["labels"]["unusable"]), *_violations(spec, figures)]
+    found.violations = [
+        *_strange(spec, labels, figures["labels"]["unusable"]),
+        *_foreign(spec, own.scores),
+        *_violations(spec, figures),
+    ]
     return found
 
 
@@ -207,6 +211,15 @@ def _strange(spec: Spec, labels: Labels, unusable: int) -> list[dict[str, Any]]:
     wanted = "0 or 1" if spec.task == BINARY else "numbers" if spec.task == REGRESSION else "classes"
     reason = f"{share:.1%} of the labels ({unusable:,}) are not {wanted}: they count for nothing"
     return [violation(spec.target or "label", "data_type_check", reason, "unusable", share, STRANGE)]
+
+
+def _foreign(spec: Spec, scores: Scores) -> list[dict[str, Any]]:
+    """A violation where rows are of classes that the model cannot answer with."""
+    share = float((scores.label < 0).mean()) if spec.task == MULTICLASS and len(scores) > 1 else 0.0
+    if share <= STRANGE:
+        return []
+    reason = f"{share:.1%} of the labels are of a class that the model does not know"
+    return [violation(spec.target, "categorical_values_check", reason, "new", share, STRANGE)]
 
 
 def _limit(name: str, figure: dict[str, Any], tolerance: float | None) -> float | None:

@@ -78,7 +78,9 @@ def sentences(analysis: dict[str, Any]) -> tuple[str, str]:
     """What the window is, the worst first; how good the model was, where there was anything to judge."""
     rows = f"{grouped(analysis['rows'])} {plural(analysis['rows'], 'row')}"
     if analysis["status"] == "NoData":
-        return "No request was captured in the window.", ""
+        broken = analysis.get("skipped_lines")
+        said = f": {grouped(broken)} {plural(broken, 'line')} could not be read" if broken else ""
+        return f"No request was captured in the window{said}.", ""
     if analysis["status"] == "TooFewRows":
         are = "is" if analysis["rows"] == 1 else "are"
         return f"{rows} {are} too few to judge: {grouped(analysis['min_rows'])} are needed.", ""
@@ -111,15 +113,29 @@ def _quality(analysis: dict[str, Any]) -> str:
     name = analysis.get("watched")
     figure = analysis["quality"].get(name) if name else None
     if not figure or figure.get("value") is None:
-        few = analysis["labelled"]
-        if few:
-            return f"{grouped(few)} {plural(few, 'label')} {'is' if few == 1 else 'are'} known."
-        useless = (analysis.get("labels") or {}).get("unusable", 0)
-        return f"None of {grouped(useless)} labels can be used." if useless else "No label is known yet."
+        return _unmeasured(analysis, name)
     then = figure.get("baseline")
     beside = "" if then is None else f", {number(then)} at the baseline"
     beside += _tolerated(analysis, name, figure["value"])
     return f"{words(name)} is {interval(figure)} on {grouped(analysis['labelled'])} labelled rows{beside}."
+
+
+def _unmeasured(analysis: dict[str, Any], name: str | None) -> str:
+    """Why there is no figure: labels that help nobody are no labels that are yet to come."""
+    few, counted = analysis["labelled"], analysis.get("labels") or {}
+    if few == 1:
+        return "1 label is known."
+    if few:
+        undefined = f", on which {words(name)} is not defined" if name else ""
+        return f"{grouped(few)} labels are known{undefined}."
+    for cause, said in (
+        ("unusable", "None of {} labels can be used."),
+        ("unscored", "None of {} rows with a label has an answer that can be compared with it."),
+        ("unknown", "None of {} labels has the id of a row."),
+    ):
+        if counted.get(cause):
+            return said.format(grouped(counted[cause]))
+    return "No label is known yet."
 
 
 def _tolerated(analysis: dict[str, Any], name: str, value: float) -> str:

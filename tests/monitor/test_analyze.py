@@ -175,8 +175,9 @@ def test_few_labels_give_figures_and_no_verdict(run: Run, rows: list[Row]) -> No
 
 
 def test_labels_of_nobody_are_told(run: Run, rows: list[Row]) -> None:
-    said = run(rows, {f"{row['id']}.0": "1" for row in rows}).content["unjudged"]["quality"]
-    assert said.endswith("1,500 labels are of ids that no row has")
+    content = run(rows, {f"{row['id']}.0": "1" for row in rows}).content
+    assert content["unjudged"]["quality"].endswith("1,500 labels are of ids that no row has")
+    assert content["verdict"].endswith("None of 1\u202f500 labels has the id of a row.")
 
 
 def test_an_estimate_stands_where_no_label_is_known(run: Run, rows: list[Row]) -> None:
@@ -223,6 +224,7 @@ def test_lines_that_cannot_be_read_are_no_quiet_window(run: Run, rows: list[Row]
         analysis.sentence.startswith("NoData")
         and "1500 lines could not be read, such as" in analysis.sentence
     )
+    assert analysis.content["verdict"].endswith("window: 1\u202f500 lines could not be read.")
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,12 @@ def test_classes_come_with_their_probabilities(files: Path, suffix: str) -> None
     expected = -np.log(chances.max(axis=1)).mean()
     assert analysis["quality"]["log_loss"]["value"] == pytest.approx(expected, abs=1e-6)
     assert analysis["violations"] == []
+    other = pa.array(["z" if index % 40 == 0 else name for index, name in enumerate(likely.to_pylist())])
+    label = table.column_names.index("label")
+    pq.write_table(table.set_column(label, "label", other), files / "other.parquet")
+    assert judge(files, "--data", files / "other.parquet") == 0
+    [violation] = json.loads((files / "window" / "analysis.json").read_text())["violations"]
+    assert violation["description"] == "2.5% of the labels are of a class that the model does not know"
 
 
 def test_answers_that_lose_their_probabilities_are_told(files: Path) -> None:
@@ -348,6 +354,7 @@ def test_answers_that_lose_their_probabilities_are_told(files: Path) -> None:
     }
     assert "no probabilities" in analysis["unjudged"]["detector"]
     assert analysis["unjudged"]["quality"].startswith("roc_auc is not defined on the 2,000 labelled rows")
+    assert analysis["verdict"].endswith("2\u202f000 labels are known, on which ROC AUC is not defined.")
 
 
 def test_an_empty_holdout_is_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
