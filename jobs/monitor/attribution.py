@@ -151,7 +151,8 @@ def compare(now: Explained, before: Explained, settings: Settings) -> Comparison
             f"feature attribution: L1 {distance:.3f} is over {settings.l1:g} and the {threshold:.3f} that "
             f"windows like the baseline reach; {what}"
         )
-        result.violations.append(_violation(now.features[moved], "l1", distance, settings.l1, reason))
+        limit = round(max(settings.l1, threshold), 4)
+        result.violations.append(_violation(now.features[moved], "l1", distance, limit, reason))
     return result
 
 

@@ -49,9 +49,14 @@ def constraints(profile: Profile, threshold: float, method: str = "Robust") -> d
 
 
 def violations(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The three keys that Model Monitor writes, and those of bias drift where they are there."""
-    keys = ("feature_name", "constraint_check_type", "description", "facet", "facet_value", "metric_name")
-    return {"violations": [{key: one[key] for key in keys if key in one} for one in found]}
+    """The three keys that Model Monitor writes, and those of bias drift where a violation has a facet."""
+    made = []
+    for one in found:
+        kept = {key: one[key] for key in ("feature_name", "constraint_check_type", "description")}
+        if "facet" in one:
+            kept |= {"facet": one["facet"], "facet_value": one["facet_value"], "metric_name": one["metric"]}
+        made.append(kept)
+    return {"violations": made}
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
