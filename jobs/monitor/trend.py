@@ -58,7 +58,7 @@ def trend(
     gain = len(means) * math.log(max(level, 1e-300) / max(error, 1e-300 * level, 1e-300))
     if gain < PENALTY * 2 * math.log(len(means)):
         return NONE
-    is_step = steps[step] <= slopes[slope] or len(means) - slope <= STEP_BLOCKS
+    is_step = steps[step] <= slopes[slope] or len(means) - 1 - slope <= STEP_BLOCKS
     at = step if is_step else slope
     period = _period(day, means, weight, at, periods)
     before, after = np.average(means[: at or 1]), np.average(means[at:], weights=weight[at:])

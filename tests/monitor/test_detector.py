@@ -206,6 +206,7 @@ def test_a_trend_has_a_name() -> None:
     summer = named(np.where((days % 364 >= 6) & (days % 364 < 36), 0.26, 0.2))
     assert summer.kind == "recurring" and summer.period == 364
     assert named(np.where(days >= 370, 0.26, 0.2)).kind == "sudden"
+    assert named(np.where(days[:60] == 59, 0.5, 0.2)).kind == "sudden"  # a slope over one day is none
 
 
 def test_a_short_or_a_constant_series_has_none() -> None:
