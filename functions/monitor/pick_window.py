@@ -190,9 +190,11 @@ def ready(
     """The plan of the analysis; inputs are manifests, so that a later file changes nothing."""
     model, folder = window.model, f"monitor/{window.model}/{window.key}/"
     inputs = f"{folder}inputs/{window.name}-"
-    # Labels come late: each that is there by now counts, whatever hour it came in.
+    before = window_before(window, champion["version"])
+    # Labels come late: each that is there by now counts, whatever hour it came in. Those that came in windows
+    # since the last analysis, in which there was too little to judge, nobody has read.
     labels = f"labels/{model}/"
-    since = f"{labels}{times.hour_path(window.start)}"
+    since = f"{labels}{times.hour_path(before.end if before else window.start)}"
     labelled = [found["Key"] for found in artifacts.listing(BUCKET, labels, after=since)]
     prefix = capture.prefix(names.endpoint(PREFIX, model))
     pipeline = f"pipeline/{model}/"
@@ -217,7 +219,7 @@ def ready(
         "shards": f"s3://{BUCKET}/{folder}shards/{window.name}/",
         "baseline": champion["baseline"],
         "artifact": champion["model_data"],
-        "state": state_before(window, champion["version"]),
+        "state": f"s3://{BUCKET}/monitor/{model}/{before.key}/state/" if before else None,
         "code": champion["code"],
         "output": f"s3://{BUCKET}/{folder}",
         "instance": spec["processing"]["instance"],
@@ -231,14 +233,14 @@ def instances(size: int, files: int) -> int:
     return max(1, min(MOST_INSTANCES, files, -(-size // SHARD_BYTES)))
 
 
-def state_before(window: Window, version: int) -> str | None:
-    """Where the analysis of the last window before this one left what it carries on: the detector's state.
-    Another version starts anew. None where there is none."""
+def window_before(window: Window, version: int) -> Window | None:
+    """The last window before this one that was analysed: it left what this one carries on, the detector's
+    state and the rows that wait for labels. Another version starts anew. None where there is none."""
     for record in LEDGER.query(
         window.model, "WINDOW#", f"WINDOW#{times.compact(window.start)}", newest_first=True
     ):
-        is_before = times.parse(record["end"]) <= window.start
-        if is_before and record["status"] == "Completed" and record.get("version") == version:
-            key = f"{times.compact(times.parse(record['start']))}_{times.compact(times.parse(record['end']))}"
-            return f"s3://{BUCKET}/monitor/{window.model}/{key}/state/"
+        before = Window(window.model, times.parse(record["start"]), times.parse(record["end"]), window.cause)
+        is_analysed = record["status"] == "Completed" and record.get("version") == version
+        if is_analysed and before.end <= window.start:
+            return before
     return None

@@ -324,7 +324,11 @@ def test_a_window_carries_on_where_the_last_one_of_its_version_ended(ledger, buc
     analysed("2013-03-25T00:00:00Z", "2013-04-01T00:00:00Z", version, "NoData")
     analysed("2013-03-25T00:00:00Z", "2013-04-01T01:00:00Z", version)  # overlaps this one
     analysed("2013-03-26T00:00:00Z", "2013-04-01T00:00:00Z", version + 1)  # of another model
-    assert pick(scheduled("2013-04-08T00:00:01Z"), "two")["state"] == first
+    for day in (24, 26):
+        bucket.put(f"labels/flights/2013/03/{day}/09/a.jsonl", "{}")
+    plan = pick(scheduled("2013-04-08T00:00:01Z"), "two")
+    assert plan["state"] == first
+    assert bucket.json(plan["labels"])[1:] == ["2013/03/26/09/a.jsonl"]  # came while nothing was analysed
 
 
 @pytest.mark.parametrize(
