@@ -44,7 +44,7 @@ NOTES = {
     "few": "{blocks} blocks are too few to say by how much they differ without drift ({least} are needed): "
     "shifts are measured, and not judged.",
     "short": "The window is shorter than the baseline's blocks, and the hours of a day are unlike: shifts "
-    "are measured, and not judged. A baseline counted in blocks of the window's length judges them.",
+    "are measured, and not judged. A window of a whole day or more is.",
     "none": "There is nothing to compare.",
 }
 
