@@ -98,7 +98,7 @@ def baseline(chosen: argparse.Namespace) -> int:
     """Imports inside each verb: `--help` must not wait for NumPy."""
     from jobs.monitor import standalone
 
-    standalone.learn(chosen)
+    print(standalone.learn(chosen))
     return 0
 
 

@@ -20,7 +20,7 @@ from jobs.monitor.bodies import PREDICTION, PROBABILITY
 from jobs.monitor.columns import Column, NumberColumn
 from jobs.monitor.outliers import Outliers
 from jobs.monitor.profile import Profile, profile
-from jobs.monitor.scan import Scan
+from jobs.monitor.scan import Scan, joined
 from jobs.monitor.schema import Schema
 from jobs.monitor.series import fenced
 from jobs.monitor.tally import Layout, Tally
@@ -210,7 +210,7 @@ def held_out(spec: Spec, table: pa.Table, answers: pa.Table) -> Window:
 
 def _some(rows: Rows) -> pa.Table:
     """A table, or rows from all over data files."""
-    return rows if isinstance(rows, pa.Table) else pa.Table.from_batches(list(rows.sample()))
+    return rows if isinstance(rows, pa.Table) else joined(rows.sample())
 
 
 def watched_answer(window: Window) -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from jobs.contract import JobError
 from jobs.monitor.buffers import fixed
 from jobs.monitor.hashing import finish, hash_text, multiplier, spread
+from jobs.monitor.scan import together
 from jobs.monitor.schema import Schema
 from jobs.monitor.window import Problems, Window
 
@@ -47,7 +48,7 @@ class Sample:
         return cls(pa.table(columns), len(window), window.labelled, kept)._pruned()
 
     def merge(self, other: Sample) -> Sample:
-        table = pa.concat_tables([self.table, other.table], promote_options="permissive")
+        table = together([self.table, other.table])
         kept = min(self.kept, other.kept)
         merged = Sample(table, self.rows + other.rows, self.labelled + other.labelled, kept)
         return merged._pruned(slack=1)

@@ -148,6 +148,9 @@ class Scan:
 
     def _wanted(self, names: list[str], rows: int | None) -> list[str]:
         """The columns to read; the others are noted in `extra`."""
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise pa.ArrowInvalid(f"two of its columns are called `{twice}`")
         if self.schema is None:
             return list(names)
         schema = self.schema
@@ -176,6 +179,20 @@ def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
     if not files:
         raise JobError(f"{', '.join(map(str, sources))} has no {', '.join(SUFFIXES)} file")
     return Scan(files, schema)
+
+
+def joined(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Batches of one or more files as one table."""
+    return together([pa.Table.from_batches([batch]) for batch in batches])
+
+
+def together(tables: list[pa.Table]) -> pa.Table:
+    """Rows of several tables: columns in any order, null where a table lacks one. Raises JobError where they
+    hold a column as types that nothing unites."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise JobError(f"the data files do not fit together: {str(error).splitlines()[0]}") from error
 
 
 def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]]:

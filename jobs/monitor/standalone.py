@@ -5,15 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
-import pyarrow as pa
-
 from jobs import spec as model_spec
 from jobs.contract import JobError, format_time
 from jobs.monitor import analyze, baseline, datafiles, explained, outcomes, performance, settings, shard
 from jobs.monitor.analyze import Given
 from jobs.monitor.baseline import Baseline
 from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
-from jobs.monitor.scan import Scan, scan
+from jobs.monitor.scan import Scan, joined, scan
 from jobs.monitor.schema import Schema
 from jobs.monitor.shard import Shard
 from jobs.monitor.state import FILE as STATE
@@ -24,8 +22,8 @@ from jobs.spec import BINARY, Feature, Spec
 ANSWERS = (PREDICTION, PROBABILITY, PROBABILITIES)
 
 
-def learn(chosen: Namespace) -> None:
-    """`baseline`."""
+def learn(chosen: Namespace) -> str:
+    """`baseline`: what it was made of, in a sentence."""
     train = scan(chosen.train)
     spec = settings.plain(model_spec.load(chosen.model)) if chosen.model else _described(chosen, train)
     train = scan(chosen.train, Schema.of(spec))
@@ -36,15 +34,17 @@ def learn(chosen: Namespace) -> None:
         batches = list(scan(chosen.holdout))
         if not batches:
             raise JobError("the holdout has no rows: there is nothing to compare predictions with")
-        table = pa.Table.from_batches(batches)
+        table = joined(batches)
         answers = datafiles.window(table, Schema.of(spec)).answers
         holdout = _answered(spec, baseline.held_out(spec, table, answers))
         more = performance.reference(spec, holdout)
     if chosen.artifact and not (chosen.model and holdout):
         raise JobError("--artifact asks the model about the holdout: give --model and --holdout too")
-    baseline.write(chosen.output, spec, train, holdout, **more)
+    made = baseline.write(chosen.output, spec, train, holdout, **more).train
     if chosen.artifact:
         explained.learn(spec, chosen.artifact, chosen.model, holdout).save(chosen.output)
+    left = f"; not counted: {', '.join(made.extra)}" if made.extra else ""
+    return f"{made.rows:,} rows of {len(made.columns)} columns{left}"
 
 
 def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:

@@ -236,6 +236,47 @@ def test_a_misspelt_folder_is_no_empty_one(
     assert f"argument {flag}: there is no {files / 'nowhere'}" in capsys.readouterr().err
 
 
+def test_files_of_one_holdout_may_differ_in_their_columns(files: Path) -> None:
+    table = pq.read_table(files / "current.parquet")
+    pq.write_table(table.slice(0, 900), files / "one.parquet")
+    pq.write_table(table.slice(900).select(table.column_names[::-1]), files / "other.parquet")
+    names = ("--time", "at", "--id", "id", "--target", "label", "--task", "binary_classification")
+    assert learn(files, "--holdout", files / "one.parquet", files / "other.parquet", *names) == 0
+    assert json.loads((files / "baseline" / "baseline.json").read_text())["rows"]["labelled"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        (
+            "age",
+            pa.array(["old"] * 2000),
+            "the data files do not fit together: Unable to merge: Field row.age",
+        ),
+        ("age", None, "changed.parquet cannot be read: two of its columns are called `amount`"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(
+    files: Path, capsys: pytest.CaptureFixture[str], column: str, values: pa.Array | None, said: str
+) -> None:
+    learn(files, "--time", "at")
+    table = pq.read_table(files / "current.parquet")
+    age = table.column_names.index(column)
+    changed = table.set_column(age, *((column, values) if values is not None else ("amount", table[column])))
+    pq.write_table(changed, files / "changed.parquet")
+    assert judge(files, "--data", files / "current.parquet", files / "changed.parquet") == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_column_that_is_of_no_type_to_count_is_named(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = demo.train().append_column("born", pa.array([None] * 6000, pa.date32()))
+    pq.write_table(train, files / "train.parquet")
+    assert learn(files, "--time", "at", "--id", "id") == 0
+    assert capsys.readouterr().out == "6,000 rows of 6 columns; not counted: born\n"
+
+
 def test_folders_that_hold_something_else_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The window's folder in the place of its `state`, and one without shards."""
     learn(files, "--time", "at")
