@@ -1,5 +1,6 @@
 """A person approves or rejects a version. The registry's event does the rest."""
 
+import re
 from typing import Any
 
 from caller import Caller
@@ -35,18 +36,16 @@ def decide(model: str, version: str, caller: Caller) -> dict[str, Any]:
 
 def wanted(caller: Caller) -> tuple[str, str]:
     """(approve or reject, why) of the request's body."""
-    body = caller.body()
-    decision, reason = body.get("decision"), body.get("reason")
+    decision = caller.body().get("decision")
     if decision not in ("approve", "reject"):
         raise bad_field("decision", "must be approve or reject")
-    if not isinstance(reason, str) or not reason.strip():
-        raise bad_field("reason", "must say why, for whoever asks later")
-    return decision, reason
+    return decision, caller.reason()
 
 
 def find(model: str, version: str) -> dict[str, Any]:
     """The ledger's record of a version; 404 where there is none."""
-    package = LEDGER.get(model, names.package(int(version))) if version.isdecimal() else None
+    known = re.fullmatch(r"\d{1,9}", version)
+    package = LEDGER.get(model, names.package(int(version))) if known else None
     if not package:
         raise Refused(404, f"there is no version {version} of {model}")
     return package

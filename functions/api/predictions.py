@@ -90,10 +90,21 @@ def invoke(endpoint: str, rows: list[dict[str, Any]], request_id: str) -> list[d
             message, logged = f"the model failed: {error}", f"the model of {endpoint} failed"
             raise Refused(502, message, logged=logged) from error
         raise
-    answers = [json.loads(line) for line in answer["Body"].read().splitlines() if line.strip()]
+    answers = answered(answer["Body"].read())
     if len(answers) != len(rows):
         raise Refused(502, f"the model answered {len(answers)} rows for {len(rows)}")
     return answers
+
+
+def answered(body: bytes) -> list[dict[str, Any]]:
+    """The answers in the JSON lines of a model; 502 for anything else."""
+    try:
+        found = [json.loads(line) for line in body.splitlines() if line.strip()]
+    except ValueError as error:
+        raise Refused(502, "the model answered something else than JSON lines") from error
+    if not all(isinstance(each, dict) for each in found):
+        raise Refused(502, "the model answered lines that are no objects")
+    return found
 
 
 def lines(rows: list[dict[str, Any]]) -> str:

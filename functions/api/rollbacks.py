@@ -6,7 +6,7 @@ import bus
 from caller import Caller
 from champions import LEDGER, must_serve_here, published
 from evergreen import deployments
-from refusals import Refused, bad_field
+from refusals import Refused
 
 
 def ask(model: str, caller: Caller) -> dict[str, Any]:
@@ -14,9 +14,7 @@ def ask(model: str, caller: Caller) -> dict[str, Any]:
     a deployment is under way. The event names the deployment in service: one that comes late must not undo
     another."""
     must_serve_here(model)
-    reason = caller.body().get("reason")
-    if not isinstance(reason, str) or not reason.strip():
-        raise bad_field("reason", "must say why, for whoever asks later")
+    reason = caller.reason()
     champion = LEDGER.get(model, "CHAMPION")
     if not champion:
         published(model)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from itertools import islice
 from typing import Any
 
@@ -102,7 +103,7 @@ def _bare(item: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+    if not re.fullmatch(r"\d{1,9}", text) or not 1 <= int(text) <= MOST:
         raise bad_field("limit", f"must be a whole number from 1 to {MOST}")
     return int(text)
 
