@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ READ_BUFFER = 1 << 20
 
 class Scan:
     """Batches of one or more files, as often as asked. With a schema only its columns and its time are read,
-    text as dictionaries; `extra` has what else the files hold, and `skipped` the broken rows of CSV files."""
+    text as dictionaries; `extra` has what else the files hold, and `skipped` the broken rows of CSV files.
+    `whole`: all columns are read; the schema says what is text in CSV files though it looks like numbers."""
 
-    def __init__(self, files: list[Path], schema: Schema | None = None) -> None:
+    def __init__(self, files: list[Path], schema: Schema | None = None, whole: bool = False) -> None:
         self.files = files
         self.schema = schema
+        self.whole = whole
         self.extra: dict[str, int] = {}
         self.skipped: dict[str, int] = {}
 
@@ -132,7 +134,7 @@ class Scan:
     def _csv_types(self, names: list[str], typed: bool) -> dict[str, pa.DataType]:
         if self.schema is None:
             return {}
-        types = dict.fromkeys(names, pa.string())
+        types = dict.fromkeys([self.schema.id] if self.whole else names, pa.string())
         for name, field in self.schema.fields.items():
             if field.type == "string":
                 types[name] = pa.dictionary(pa.int32(), pa.string())
@@ -151,7 +153,7 @@ class Scan:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise pa.ArrowInvalid(f"two of its columns are called `{twice}`")
-        if self.schema is None:
+        if self.schema is None or self.whole:
             return list(names)
         schema = self.schema
         known = {*schema.fields, schema.time}
@@ -162,8 +164,8 @@ class Scan:
         return [name for name in names if name in known]
 
 
-def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
-    """A file, a folder (its data files, in order of their names) or several of either.
+def scan(source: Path | Iterable[Path], schema: Schema | None = None, whole: bool = False) -> Scan:
+    """A file, a folder (its data files, in order of their names) or several of either; as `Scan` reads them.
 
     Raises JobError where there are none.
     """
@@ -178,7 +180,7 @@ def scan(source: Path | Iterable[Path], schema: Schema | None = None) -> Scan:
             raise JobError(f"{path} is neither a folder nor a {', '.join(SUFFIXES)} file")
     if not files:
         raise JobError(f"{', '.join(map(str, sources))} has no {', '.join(SUFFIXES)} file")
-    return Scan(files, schema)
+    return Scan(files, schema, whole)
 
 
 def joined(batches: Iterable[pa.RecordBatch]) -> pa.Table:
@@ -189,10 +191,18 @@ def joined(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 def together(tables: list[pa.Table]) -> pa.Table:
     """Rows of several tables: columns in any order, null where a table lacks one. Raises JobError where they
     hold a column as types that nothing unites."""
-    try:
+    with suppress(pa.ArrowException):  # where text is a dictionary in some and not in others
         return pa.concat_tables(tables, promote_options="permissive")
+    try:
+        return pa.concat_tables(map(_decoded, tables), promote_options="permissive")
     except pa.ArrowException as error:
         raise JobError(f"the data files do not fit together: {str(error).splitlines()[0]}") from error
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """With text in the place of dictionaries."""
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in table.schema.types]
+    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))
 
 
 def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]]:

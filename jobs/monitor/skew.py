@@ -30,10 +30,10 @@ def read(pipeline: Path, ids: pa.Array, schema: Schema) -> pa.Table:
     """The pipeline's rows with one of these ids: the id as text, and the features that all files have, in the
     monitor's types. Raises JobError for files that cannot be read or have no ids."""
     wanted, found = pc.unique(ids.cast(pa.large_string())), []
-    for batch in scan(pipeline):
+    for batch in scan(pipeline, schema, whole=True):
         if schema.id not in batch.schema.names:
             raise JobError(f"the pipeline's files have no column `{schema.id}` to join rows by")
-        names = batch.column(schema.id).cast(pa.large_string())
+        names = _ids(batch.column(schema.id), schema.id)
         is_wanted = pc.is_in(names, value_set=wanted)
         columns = {schema.id: names.filter(is_wanted)}
         for name, field in schema.fields.items():
@@ -99,6 +99,15 @@ def _typed(column: pa.Array, field: Field) -> pa.Array:
     codes, dictionary, _ = texts(column)
     places = pa.array(codes.astype(np.int64), mask=codes < 0)
     return dictionary.cast(pa.large_string()).take(places)
+
+
+def _ids(column: pa.Array, name: str) -> pa.Array:
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowException:
+        raise JobError(
+            f"`{name}` of the pipeline's files is of type {column.type}, not text or numbers"
+        ) from None
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:

@@ -31,7 +31,7 @@ def learn(chosen: Namespace) -> str:
     if chosen.holdout:
         if not spec.task or not spec.target:
             raise JobError("a holdout is judged by its labels: give --task and --target, or --model")
-        batches = list(scan(chosen.holdout))
+        batches = list(scan(chosen.holdout, Schema.of(spec), whole=True))
         if not batches:
             raise JobError("the holdout has no rows: there is nothing to compare predictions with")
         table = joined(batches)
@@ -53,10 +53,11 @@ def count(chosen: Namespace) -> tuple[Shard, Baseline, Spec]:
     spec = settings.plain(model_spec.load(chosen.model)) if chosen.model else reference.spec
     if getattr(chosen, "shards", None):
         return shard.merge(shard.load_all(chosen.shards)), reference, spec
-    known = (Schema.of(spec), reference.edges, reference.layouts, reference.watch)
+    schema = Schema.of(spec)
+    known = (schema, reference.edges, reference.layouts, reference.watch)
     window = _window(chosen)
     if chosen.data:
-        return shard.count_files(scan(chosen.data), *known, window), reference, spec
+        return shard.count_files(scan(chosen.data, schema, whole=True), *known, window), reference, spec
     if window is None:
         raise JobError("captured requests need --start and --end: rows are chosen by their time")
     return shard.count(chosen.capture, chosen.labels, *known, window), reference, spec

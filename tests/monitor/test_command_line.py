@@ -236,6 +236,29 @@ def test_a_misspelt_folder_is_no_empty_one(
     assert f"argument {flag}: there is no {files / 'nowhere'}" in capsys.readouterr().err
 
 
+def test_csv_holds_text_that_looks_like_numbers(files: Path) -> None:
+    """As training data in Parquet knows; ids keep their zeros. Beside a Parquet file of the same window."""
+    digits = pa.array([f"0{index % 3}" for index in range(6000)])
+    city = demo.train().column_names.index("city")
+    pq.write_table(demo.train().set_column(city, "city", digits), files / "train.parquet")
+    learn(files, "--time", "at", "--id", "id", "--protected", "region")
+    table = pq.read_table(files / "current.parquet").drop_columns("label")
+    table = table.set_column(table.column_names.index("city"), "city", digits.slice(0, 2000))
+    ids = pa.array([f"{index:06}" for index in range(2000)])
+    table = table.set_column(table.column_names.index("id"), "id", ids)
+    csv.write_csv(table.slice(0, 1000), files / "one.csv")
+    pq.write_table(table.slice(1000), files / "other.parquet")
+    pq.write_table(table.select(["id", "city", "amount"]), files / "pipeline.parquet")
+    rows = ("--data", files / "one.csv", files / "other.parquet", "--pipeline", files / "pipeline.parquet")
+    assert judge(files, *rows) == 0
+    analysis = json.loads((files / "window" / "analysis.json").read_text())
+    assert analysis["violations"] == []
+    assert analysis["skew"] == {
+        "rows": 2000,
+        "features": {"amount": {"different": 0.0}, "city": {"different": 0.0}},
+    }
+
+
 def test_files_of_one_holdout_may_differ_in_their_columns(files: Path) -> None:
     table = pq.read_table(files / "current.parquet")
     pq.write_table(table.slice(0, 900), files / "one.parquet")
