@@ -91,7 +91,7 @@ def _described(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", default="", help=about)
     parser.add_argument("--task", choices=TASKS, default="")
-    parser.add_argument("--protected", nargs="*", default=[], help="columns whose groups are compared")
+    parser.add_argument("--protected", nargs="*", default=[], help="columns whose groups are compared, no features")
 
 
 def baseline(chosen: argparse.Namespace) -> int:
