@@ -91,7 +91,9 @@ def _described(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", default="", help=about)
     parser.add_argument("--task", choices=TASKS, default="")
-    parser.add_argument("--protected", nargs="*", default=[], help="columns whose groups are compared, no features")
+    parser.add_argument(
+        "--protected", nargs="*", default=[], help="columns whose groups are compared, no features"
+    )
 
 
 def baseline(chosen: argparse.Namespace) -> int:
