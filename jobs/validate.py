@@ -20,6 +20,7 @@ from jobs.spec import BINARY, MULTICLASS, REGRESSION, Feature, Spec
 NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)\s*$"
 # What Arrow says of a line that does not fit; the line itself follows.
 BROKEN_LINE = re.compile(r"CSV parse error: Expected \d+ columns, got \d+")
+INTEGERS = 2.0**63  # an int64 is less, without its sign
 ARROW_TYPES = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_()}
 
 
@@ -104,6 +105,9 @@ def _read_one(path: Path, name: str, spec: Spec) -> tuple[pa.Table | None, list[
         broken = BROKEN_LINE.match(str(error))
         why = broken[0] if broken else str(error).splitlines()[0]
         return None, [Finding(None, "unreadable_file", f"{name} cannot be read: {why}", name)]
+    repeated = sorted({column for column in table.column_names if table.column_names.count(column) > 1})
+    if repeated:
+        return None, [_repeated(column, name) for column in repeated]
     if table.num_rows == 0:
         return None, [Finding(None, "empty_file", f"{name} has no rows", name)]
     required = [spec.id, spec.time, spec.target, *spec.features, *spec.extra_columns]
@@ -140,28 +144,33 @@ def _missing(column: str, name: str, spec: Spec) -> Finding:
     return Finding(column, "missing_column", f"{name} has no column `{column}` ({role} in model.yaml)", name)
 
 
+def _repeated(column: str, name: str) -> Finding:
+    return Finding(column, "repeated_column", f"{name} has the column `{column}` more than once", name)
+
+
 def _typed(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
     """The column in the type that the jobs work with; Refused names the first row that is not of it."""
     if column == spec.time:
         return _as_time(values, column)
     if column == spec.target:
-        return _as_text(values) if spec.task == MULTICLASS else _as_number(values, column, spec)
+        return _as_text(values, column) if spec.task == MULTICLASS else _as_number(values, column, spec)
     if column in spec.features:
         return _as_feature(values, spec.features[column], spec)
-    return _as_text(values)
+    return _as_text(values, column)
 
 
 def _as_feature(values: pa.ChunkedArray, feature: Feature, spec: Spec) -> pa.ChunkedArray:
     if feature.type == "string":
         if not (_is_text(values) or pa.types.is_null(values.type)):
             raise _wrong_type(feature.name, f"should be text, is {values.type}")
-        return _as_text(values)
+        return _as_text(values, feature.name)
     if feature.type == "boolean" and pa.types.is_boolean(values.type):
         return values
     numbers = _as_number(values, feature.name, spec)
     if feature.type == "number":
         return numbers
-    whole = pc.or_kleene(pc.is_null(numbers), pc.equal(pc.round(numbers), numbers))
+    fits = pc.and_(pc.equal(pc.round(numbers), numbers), pc.less(pc.abs(numbers), INTEGERS))
+    whole = pc.or_kleene(pc.is_null(numbers), fits)
     if feature.type == "boolean":
         whole = pc.or_kleene(pc.is_null(numbers), pc.is_in(numbers, value_set=pa.array([0.0, 1.0])))
     _refuse_first(pc.invert(whole), values, feature.name, f"should be {_article(feature.type)}", spec)
@@ -171,7 +180,7 @@ def _as_feature(values: pa.ChunkedArray, feature: Feature, spec: Spec) -> pa.Chu
 def _as_number(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
     """float64, NaN as null: both mean that the value is not known."""
     if _is_text(values):
-        text = _as_text(values)
+        text = _as_text(values, column)
         bad = pc.invert(pc.match_substring_regex(text, NUMBER))
         _refuse_first(bad, text, column, "should be a number", spec)
         values = pc.utf8_trim_whitespace(text)
@@ -198,8 +207,11 @@ def _is_text(values: pa.ChunkedArray) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values.cast(pa.string())
+def _as_text(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+    try:
+        return values.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise _wrong_type(column, f"should be text, is {values.type}") from None
 
 
 def _refuse_first(

@@ -55,6 +55,11 @@ def typo(table: pa.Table) -> pa.Table:
     return replace("distance", 7, "far")(constant("distance", "100")(table))
 
 
+def twice(table: pa.Table) -> pa.Table:
+    """A column that is there again, as a join leaves it."""
+    return table.append_column("temp", table["temp"])
+
+
 def test_the_newest_two_weeks_are_held_out_in_order_of_time(trained: Job) -> None:
     train = pq.read_table(trained.input("train") / "train.parquet")["scheduled_departure"]
     holdout = pq.read_table(trained.input("holdout") / "holdout.parquet")["scheduled_departure"]
@@ -108,6 +113,9 @@ def test_a_champion_that_has_seen_nearly_everything_leaves_no_exam(
         (lambda table: table.drop_columns("temp"), "temp", "missing_column", "no column `temp` (a feature"),
         (lambda table: table.drop_columns("late"), "late", "missing_column", "no column `late` (the label"),
         (typo, "distance", "type", "column `distance` should be a number, row 8 holds 'far'"),
+        (twice, "temp", "repeated_column", "data.parquet has the column `temp` more than once"),
+        (constant("flight_id", b"\xff"), "flight_id", "type", "column `flight_id` should be text, is binary"),
+        (constant("weekday", 1e300), "weekday", "type", "should be a whole number, row 1 holds 1e+300"),
         (replace("weekday", 3, 2.5), "weekday", "type", "should be a whole number, row 4 holds 2.5"),
         (constant("carrier", 7), "carrier", "type", "column `carrier` should be text, is int64"),
         (constant("scheduled_departure", "soon"), "scheduled_departure", "type", "should be a time"),
