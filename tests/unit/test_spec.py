@@ -53,6 +53,11 @@ def test_one_instance_is_shipped_all_at_once():
     assert (parsed["ship"]["strategy"], parsed["serve"]["count"]) == ("all_at_once", 1)
 
 
+def test_a_number_that_no_float_holds_has_its_line():
+    (said,) = mistakes(changed("floor: 0.65", f"floor: {'9' * 400}"))
+    assert said.startswith("  line 13: gate.floor: ")
+
+
 def test_defaults_are_nobodys_to_share():
     first, second = spec.parse(MODEL_YAML), spec.parse(MODEL_YAML)
     first["processing"]["instance"] = "ml.p4d.24xlarge"
@@ -64,8 +69,16 @@ def test_defaults_are_nobodys_to_share():
 # What stands in the specification, what is put in its place, and what is said of it.
 MISTAKES = """
 name: flights | name: Flights! | line 1: name: 'Flights!' is not a name of at most 20 small letters
+name: flights | name: flights- | line 1: name: 'flights-' is not a name of at most 20 small letters
 task: binary_classification | task: ranking | line 2: task: 'ranking' is not one of binary_classification
 target: late | target: distance | line 9: features.distance: is the target: a model must not see it
+id: flight_id | id: late | line 4: id: 'late' is the target already
+time: scheduled_departure | time: flight_id | line 5: time: 'flight_id' is the id already
+values: [EWR, JFK, LGA] | values: [EWR, NO] | line 7: features.origin.values: entry 2, False, is no string
+values: [EWR, JFK, LGA] | values: [007] | line 7: features.origin.values: entry 1, 7, is no string
+min: 0, max: 23 | values: [1, two] | line 8: features.dep_hour.values: entry 2, two, is no integer
+min: 0, max: 23 | values: [2.5] | line 8: features.dep_hour.values: entry 1, 2.5, is no integer
+distance: number | distance: {type: boolean, values: [1]} | line 9: features.distance.values: entry 1, 1
 min: 0, max: 23 | min: 24, max: 23 | line 8: features.dep_hour.min: 24 is more than max, 23
 distance: number | distance: float | line 9: features.distance: 'float' is not one of number, integer
 distance: number | distance: {type: string, max: 3} | line 9: features.distance.type: a string has no min
@@ -149,6 +162,39 @@ def test_how_much_a_slice_may_lose_of_an_error_is_said():
     )
     gate = spec.parse(text.replace("slices: [origin]", "slices: [origin], slice_drop: 2.5"))["gate"]
     assert (gate["slice_drop"], gate["confidence"], gate["bias"], gate["size"]) == (2.5, 0.9, None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "primary", "positive", "found"),
+    [
+        ("regression", "r2", "dear", "'dear' is not the number that a regression's outcome must exceed"),
+        ("regression", "r2", "[1500, 2000]", "[1500, 2000] is not the number that a regression's outcome"),
+        ("regression", "r2", "true", "True is not the number that a regression's outcome must exceed"),
+        ("binary_classification", "f1", "late", "'late' is not 0 or 1, the labels of a binary"),
+        ("binary_classification", "f1", "true", "True is not 0 or 1, the labels of a binary"),
+        ("multiclass_classification", "f1_macro", "[]", "names no outcome"),
+        (
+            "multiclass_classification",
+            "f1_macro",
+            "[billing, 0.5]",
+            "0.5 is not a class, as a text or a whole",
+        ),
+        ("regression", "r2", "1.5e+3", None),
+        ("binary_classification", "f1", "[0]", None),
+        ("multiclass_classification", "f1_macro", "[billing, 3]", None),
+    ],
+)
+def test_the_outcome_of_the_bias_is_one_of_the_task(task, primary, positive, found):
+    """Another would match no row: no group would ever be found to be treated otherwise."""
+    text = changed("seasonal: [temp]", "seasonal: []").replace("binary_classification", task)
+    text = text.replace("primary: roc_auc", f"primary: {primary}").replace("log_loss", primary)
+    text = text.replace("slices: [origin]", "slices: []")
+    text = text.replace("\nmonitor:\n", f"\nmonitor:\n  bias: {{positive: {positive}}}\n")
+    if found is None:
+        assert spec.parse(text)["monitor"]["bias"]["positive"]
+    else:
+        (only,) = mistakes(text)
+        assert only.strip().startswith(f"line 16: monitor.bias.positive: {found}")
 
 
 MONITOR = """

@@ -141,6 +141,8 @@ def contradictions(monitor: dict[str, Any], spec: dict[str, Any], files: Collect
     for name in bias.get("limits") or ():
         if name not in BIAS_METRICS:
             yield f"monitor.bias.limits.{name}", f"is not a bias metric: one of {', '.join(BIAS_METRICS)}"
+    if reason := _wrong_outcome(bias.get("positive"), spec["task"]):
+        yield "monitor.bias.positive", reason
     rules = monitor.get("rules") or {}
     script = rules.get("python")
     if script and files is not None and script not in files:
@@ -148,3 +150,20 @@ def contradictions(monitor: dict[str, Any], spec: dict[str, Any], files: Collect
     names = [query["name"] for query in rules.get("sql") or () if query and query["name"]]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "monitor.rules.sql", f"two rules are called {name!r}"
+
+
+def _wrong_outcome(positive: Any, task: str | None) -> str:
+    """Why no label or answer of the task is `positive`: the analyser compares classes as text."""
+    if positive is None or task is None:
+        return ""
+    outcomes = positive if isinstance(positive, list) else [positive]
+    if task == "regression":
+        is_number = isinstance(positive, int | float) and not isinstance(positive, bool)
+        return "" if is_number else f"{positive!r} is not the number that a regression's outcome must exceed"
+    if not outcomes:
+        return "names no outcome"
+    if task == "binary_classification":
+        strange = [value for value in outcomes if str(value) not in ("0", "1")]
+        return f"{strange[0]!r} is not 0 or 1, the labels of a {task}" if strange else ""
+    strange = [value for value in outcomes if not isinstance(value, str | int) or isinstance(value, bool)]
+    return f"{strange[0]!r} is not a class, as a text or a whole number" if strange else ""
