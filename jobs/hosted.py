@@ -37,6 +37,7 @@ BATCH_BYTES = 5 * 1024 * 1024  # under InvokeEndpoint's limit of 6 MB
 REQUESTS = 300  # of one row, for the latency
 WARM_UP = 20
 MEASURED = 20  # seconds at most
+SHOWN = 100  # bytes of an answer that is no JSON, in the reason
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,14 @@ class Hosted:
         lines = response.splitlines()
         if len(lines) != count:
             raise self._problem(f"it answered {len(lines)} predictions for {count} rows")
-        try:
-            return [orjson.loads(line) for line in lines]
-        except orjson.JSONDecodeError:
-            raise self._problem("its answers are not JSON lines") from None
+        answers = []
+        for line in lines:
+            try:
+                answers.append(orjson.loads(line))
+            except orjson.JSONDecodeError:
+                shown = line[:SHOWN].decode(errors="replace")
+                raise self._problem(f"its answers are not JSON lines, one of them is {shown!r}") from None
+        return answers
 
     def _problem(self, reason: str) -> JobError:
         return JobError(f"the {self._name} cannot score the holdout: {reason}")

@@ -1,13 +1,14 @@
 """train: AWS's own training toolkit runs the model's script under SageMaker's script conventions.
 
 It reads the hyperparameters `sagemaker_program` and `sagemaker_submit_directory`, sets every SM_* variable,
-installs the folder's requirements.txt and passes the other hyperparameters as flags. This module adds one
-thing: the job's FailureReason is what the script raised, where the toolkit would only say that some command
-ended with code 1.
+installs the folder's requirements.txt and passes the other hyperparameters as flags. This module adds two
+things: the job's FailureReason is what the script raised, where the toolkit would only say that some command
+ended with code 1; and a script that leaves no model fails the job, which SageMaker would call Completed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -37,7 +38,16 @@ def main() -> int:
         failure = contract.base() / "output" / "failure"
         reported = failure.read_text() if failure.exists() else ""
         contract.write_failure(failure_reason(list(tail), reported))
+    elif _is_alone() and not any((contract.base() / "model").glob("*")):
+        contract.write_failure("the training script ended without a model: it wrote no file to SM_MODEL_DIR")
+        code = 1
     return code
+
+
+def _is_alone() -> bool:
+    """Of several instances one may write the model for all."""
+    resources = contract.base() / "input" / "config" / "resourceconfig.json"
+    return len(json.loads(resources.read_text())["hosts"]) == 1
 
 
 def failure_reason(stderr: list[str], reported: str) -> str:

@@ -90,8 +90,9 @@ def test_a_container_that_never_answers_ping_is_not_waited_for_forever(
 def test_answers_that_are_no_json_are_refused(host) -> None:
     script = "def model_fn(d): pass\ndef predict_fn(rows, model): pass\n"
     script += "def output_fn(prediction, accept): return 'nan?', accept\n"
-    with host(script) as model, pytest.raises(JobError, match="its answers are not JSON lines"):
+    with host(script) as model, pytest.raises(JobError) as raised:
         model.score(table(1))
+    assert "its answers are not JSON lines, one of them is 'nan?'" in str(raised.value)
 
 
 def test_a_port_that_is_taken_fails_and_says_so(host) -> None:

@@ -50,6 +50,21 @@ def test_a_script_that_is_killed(job: Job, code: Path) -> None:
     assert job.failure == "the training script was killed by signal 9: out of memory?"
 
 
+def test_a_script_that_leaves_no_model(job: Job, code: Path) -> None:
+    (code / "train.py").write_text("open('model.joblib', 'w').write('in the wrong folder')\n")
+    job.prepare_training(code, None)
+    assert job.run("train").returncode == 1
+    assert job.failure == "the training script ended without a model: it wrote no file to SM_MODEL_DIR"
+
+
+def test_one_of_several_instances_may_leave_no_model(job: Job, code: Path) -> None:
+    (code / "train.py").touch()
+    job.prepare_training(code, None)
+    resources = job.base / "input" / "config" / "resourceconfig.json"
+    resources.write_text(resources.read_text().replace('["algo-1"]', '["algo-1", "algo-2"]'))
+    assert job.run("train").returncode == 0, job.failure
+
+
 def test_a_script_that_is_not_there(job: Job, code: Path) -> None:
     (code / "other.py").touch()
     job.prepare_training(code, None)
