@@ -1,5 +1,7 @@
 """Names fit into what SageMaker allows, whatever the stack and the model are called."""
 
+import re
+
 import botocore.session
 import pytest
 from evergreen import batches, names
@@ -31,3 +33,17 @@ def test_the_longest_name_fits(shape: str, name: str) -> None:
 
 def test_a_model_has_at_most_twenty_letters() -> None:
     assert names.MODEL.fullmatch(MODEL) and not names.MODEL.fullmatch(f"{MODEL}m")
+
+
+@pytest.mark.parametrize("model", ["a", "flights-", "a-", "late--flights", "7up", "-a"])
+def test_sagemaker_takes_the_endpoint_of_each_model_that_is_named_well(model: str) -> None:
+    pattern = SAGEMAKER.shape_for("EndpointName").metadata["pattern"]
+    takes = re.fullmatch(pattern, names.endpoint(STACK, model)) is not None
+    assert not names.MODEL.fullmatch(model) or takes
+
+
+def test_an_alarm_tells_its_deployment() -> None:
+    for model in ("a", "late-v1-flights", MODEL):
+        name = names.deployment(STACK, model, 7, "an approval")
+        for alarm in names.alarms(name, answers=True):
+            assert names.parse_alarm(STACK, alarm) == (name, model, 7)

@@ -4,7 +4,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
-MODEL = re.compile(r"[a-z][a-z0-9-]{0,19}")
+# It ends names of SageMaker's, which end in no dash.
+MODEL = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 
 
 class Deployment(NamedTuple):

@@ -75,7 +75,7 @@ def scalar(parse: Callable[[Any], Any]) -> Kind:
             return None
         try:
             return parse(_CONSTRUCTOR.construct_object(node))
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, OverflowError, yaml.YAMLError) as error:
             mistakes.append(Mistake(line_of(node), path, str(error)))
             return None
 

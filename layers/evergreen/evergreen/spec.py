@@ -10,6 +10,7 @@ default filled in. All mistakes are reported at once, each with its line:
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,12 +20,14 @@ from .names import MODEL
 from .schema import Key, Kind, Mistake, compose, find, is_given, list_of, mapping, mapping_of, scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# Keys that name a column each.
+ROLES = ("target", "id", "time")
 CAUSES = ("violation", "data")
 SOURCES = ("base", "captured")
 # Seconds: the train machine gives a run 25 h, an hour of which is for instances to start.
 LONGEST = 24 * HOUR
 
-_name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and dashes"))
+_name = scalar(units.text(MODEL.pattern, "a name of at most 20 small letters, digits and inner dashes"))
 _column = scalar(units.text(r"\S.*", "a column's name"))
 _entry = scalar(units.text(r"\w[\w./-]*\.py", "a Python file of the model's folder"))
 _instance = scalar(units.text(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type such as ml.m5.large"))
@@ -160,6 +163,7 @@ def _contradictions(
     if folder and spec["name"] and spec["name"] != folder:
         yield "name", f"{spec['name']!r} was published under models/{folder}/"
     features = spec["features"] or {}
+    yield from _roles(spec)
     if spec["features"] == {}:
         yield "features", "names no column"
     if spec["target"] in features:
@@ -191,6 +195,14 @@ def _contradictions(
     yield from monitoring.contradictions(spec["monitor"] or {}, spec, files)
 
 
+def _roles(spec: dict[str, Any]):
+    """A column that is two things at once."""
+    for place, role in enumerate(ROLES):
+        same = [other for other in ROLES[:place] if spec[role] and spec[other] == spec[role]]
+        if same:
+            yield role, f"{spec[role]!r} is the {same[0]} already"
+
+
 def _apart(spec: dict[str, Any], server: str):
     """What cannot be where one account trains and another serves."""
     data = (spec["retrain"] or {}).get("data") or []
@@ -208,6 +220,20 @@ def _feature_contradictions(path: str, feature: dict[str, Any]):
         yield f"{path}.type", f"a {feature['type']} has no min or max"
     if feature["values"] == []:
         yield f"{path}.values", "allows nothing"
+    for place, value in enumerate(feature["values"] or ()):
+        if value is not None and feature["type"] and not _is_of(feature["type"], value):
+            fix = ": put it in quotes" if feature["type"] == "string" else ""
+            yield f"{path}.values", f"entry {place + 1}, {value}, is no {feature['type']}{fix}"
+
+
+def _is_of(kind: str, value: Any) -> bool:
+    """Whether YAML read a value of that type: it takes NO for false, and 007 for 7."""
+    if kind == "string":
+        return isinstance(value, str)
+    if kind == "boolean":
+        return isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number and (kind == "number" or float(value).is_integer())
 
 
 def _metric_contradictions(task: str, monitor: dict[str, Any]):
