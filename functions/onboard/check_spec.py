@@ -10,6 +10,7 @@ from typing import Any
 
 from evergreen import artifacts, events, partner, scheduling, serving, settings, times
 from evergreen import spec as specification
+from evergreen.errors import SpecInvalid
 from evergreen.ledger import Ledger
 from evergreen.telemetry import logger
 
@@ -36,7 +37,7 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
     _, digest, key, version = events.published(event)
     folder = key.removesuffix("model.yaml")
     files = {found["Key"].removeprefix(folder) for found in artifacts.listing(BUCKET, folder)}
-    text = artifacts.read(BUCKET, key, version).decode(errors="replace")
+    text = decoded(artifacts.read(BUCKET, key, version))
     about = {"files": files, "served": served(model), "server": partner.SERVING}
     spec = specification.parse(text, folder=model, **about)
     current = LEDGER.get(model, "SPEC")
@@ -53,6 +54,15 @@ def check(event: dict[str, Any]) -> dict[str, Any]:
         "server": partner.SERVING or None,
         "schedules": schedules(model, spec, times.parse(cause.at), current),
     }
+
+
+def decoded(content: bytes) -> str:
+    """The text of model.yaml; raises SpecInvalid for another encoding than UTF-8, which no job would read."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecInvalid(f"model.yaml has a mistake:\n  line {line}: is not text in UTF-8") from error
 
 
 def served(model: str) -> str | None:

@@ -120,6 +120,12 @@ def test_three_mistakes_are_all_reported_with_their_lines(bucket):
     ]
 
 
+def test_a_specification_in_another_encoding_is_refused_with_its_line(bucket):
+    latin = MODEL_YAML.replace("target: late", "target: late  # of Z\u00fcrich").encode("latin-1")
+    with pytest.raises(SpecInvalid, match=r"^model.yaml has a mistake:\n  line 3: is not text in UTF-8$"):
+        check(publish(bucket, latin))
+
+
 def test_the_folder_must_hold_what_the_specification_names(bucket):
     event = publish(bucket, MODEL_YAML.replace("entry: train.py", "entry: fit.py"))
     with pytest.raises(
