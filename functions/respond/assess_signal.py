@@ -44,6 +44,8 @@ def decide(event: dict[str, Any], job: dict[str, Any] | None, execution: str) ->
     """Decide once for each signal. The same execution gets the same answer again; another one leaves it
     be."""
     reading = signals.read(event, job, PREFIX, LEDGER)
+    if isinstance(reading, Reading) and not LEDGER.spec(reading.model):
+        reading = f"no model {reading.model} is onboarded"
     if isinstance(reading, str):
         return {
             "action": "leave",

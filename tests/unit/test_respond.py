@@ -311,6 +311,19 @@ def test_other_alarms(ledger, at, deployment, action, reason):
     assert reason in decision["reason"]
 
 
+def test_an_alarm_of_a_model_that_nobody_published_is_left(ledger):
+    """Of a stack whose name begins with ours: evergreen-prod's model flights would be our prod-flights."""
+    decision = assess(alarm("2013-07-01T01:00:00Z", "evergreen-prod-flights-v1-aaaaaa"))
+    assert (decision["action"], decision["reason"]) == ("leave", "no model prod-flights is onboarded")
+    assert not list(ledger.query("prod-flights", "H#"))
+
+
+def test_a_violation_of_a_model_that_nobody_published_is_left(ledger):
+    event = window(ledger, 10)
+    event["detail"]["model"] = "ghosts"
+    assert assess(event)["reason"] == "no model ghosts is onboarded"
+
+
 def test_an_alarm_during_a_deployment_is_sagemakers(ledger, executions):
     second_champion(ledger)
     going = "evergreen-flights-v3-bbbbbb"
