@@ -112,6 +112,8 @@ APPROVAL = "deploy-approval-requested"
         (MODEL, "detail.bucket.name", "another-bucket"),
         (MODEL, "detail-type", "Object Deleted"),
         (DATASET, "detail.object.key", "datasets/readme.txt"),
+        (DATASET, "detail.object.key", "datasets/flights/"),
+        (DATASET, "detail.object.key", "datasets/flights/2013-05/_SUCCESS"),
         (DATASET, "detail.object.key", "labels/flights/2013/06/01/00/a.jsonl"),
         (DATASET, "detail.object.key", "runs/flights-8c1f0a52d7/train/train.parquet"),
         (DATASET, "detail.bucket.name", "another-bucket"),
