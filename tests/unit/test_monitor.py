@@ -8,6 +8,7 @@ import pytest
 from evergreen import budget, capture, spec, times
 from evergreen import ledger as records
 from evergreen.errors import EventInvalid, SpecInvalid
+from evergreen.ledger import put
 from monitor import pick_window, record_failure, record_window
 
 from tests.machines.engine import machine
@@ -249,6 +250,18 @@ def test_a_verdict_is_recorded_once_with_what_matters_first(bucket, ledger, caps
     emitted = [json.loads(text) for text in capsys.readouterr().out.splitlines() if "_aws" in text]
     assert {"Model": "flights", "Feature": "origin"}.items() <= emitted[1].items()
     assert emitted[0]["Quality_log_loss"] == [0.5]
+
+
+def test_errors_beyond_dynamodbs_numbers_are_recorded_all_the_same(bucket, ledger):
+    captured(bucket, "2013-04-02T10:00:00Z", rows=12)
+    plan = pick(scheduled())
+    worst = LOSS | {"metric": "r2", "value": -1e200, "threshold": 1e-200, "low": 1e200}
+    assert recorded(bucket, plan, [worst])["violations"] == 1
+    window = ledger.need("flights", f"WINDOW#{plan['key']}")
+    (found,) = window["violations"]
+    assert (found["value"], found["threshold"], found["low"]) == (-9.99e125, 0, 9.99e125)
+    ledger.commit(put("flights", f"WINDOW#{plan['key']}", window))
+    assert ledger.need("flights", f"WINDOW#{plan['key']}") == window, "what was read may be written again"
 
 
 def test_figures_of_every_part_of_the_verdict(capsys):

@@ -17,6 +17,7 @@ both or neither; retried, it finds its own history row and answers as it did bef
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from . import aws, times
 from .errors import AwsConflict, AwsNotFound, RecordMissing
 
 Item = dict[str, Any]
+# DynamoDB's numbers, zero aside; a whole one of more than 38 digits could not be written again.
+SMALLEST, LARGEST, WHOLE = 1e-130, 9.99e125, 10**38
 _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 
 
@@ -190,12 +193,20 @@ def _encode(item: Item) -> Item:
 def _exact(value: Any) -> Any:
     """Floats as the decimals that print alike, which is what DynamoDB stores."""
     if isinstance(value, float):
-        return Decimal(repr(value))
+        return Decimal(repr(_nearest(value)))
     if isinstance(value, dict):
         return {name: _exact(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_exact(inner) for inner in value]
     return value
+
+
+def _nearest(value: float) -> float:
+    """The nearest of DynamoDB's numbers: the errors of a model that has exploded must not break the record
+    that tells of them."""
+    if not math.isfinite(value):
+        return value
+    return max(-LARGEST, min(LARGEST, value)) if abs(value) >= SMALLEST else 0.0
 
 
 def _decode(item: Item) -> Item:
@@ -204,7 +215,8 @@ def _decode(item: Item) -> Item:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        is_whole = abs(value) < WHOLE and value == value.to_integral_value()
+        return int(value) if is_whole else float(value)
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):
