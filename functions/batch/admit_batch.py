@@ -104,6 +104,8 @@ def wanted(
 def arrived(event: dict[str, Any], model: str) -> tuple[Input, dict[str, Any] | None]:
     """The file of the event, and what the ledger knows of it."""
     name, version = events.scored(event)
+    if not name or name.endswith("/"):
+        raise Dropped("a folder is nothing to score", is_told=False)
     key = f"{batches.inputs(model)}{name}"
     now = next((each for each in artifacts.versions(BUCKET, key) if each["Key"] == key), None)
     if not now:

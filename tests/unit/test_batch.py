@@ -273,9 +273,15 @@ def test_two_batches_do_not_take_one_file(bucket, ledger, monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize(
-    "key", ["batch/flights/output/a.jsonl", "batch/Flights!/input/a.jsonl", "batch/flights/input/"]
-)
+@pytest.mark.parametrize("name", ["", "2013-06/"])
+def test_a_folder_made_in_the_console_is_left(bucket, ledger, name):
+    key = f"batch/flights/input/{name}"
+    plan = admit(uploaded(key, version=bucket.put(key, "")))
+    assert (plan["admitted"], plan["reason"]) == (False, "a folder is nothing to score")
+    assert not kinds(ledger, "BatchDropped")
+
+
+@pytest.mark.parametrize("key", ["batch/flights/output/a.jsonl", "batch/Flights!/input/a.jsonl"])
 def test_a_key_that_is_no_input_is_refused(key):
     with pytest.raises(EventInvalid):
         events.cause_of(uploaded(key))

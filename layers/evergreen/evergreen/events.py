@@ -90,8 +90,8 @@ def _object_created(event: Event) -> tuple[str, Cause]:
 
 
 def _input(key: str) -> tuple[str, str]:
-    """(model, name) of a file to score."""
-    match = re.fullmatch(r"batch/([^/]+)/input/(.+)", key)
+    """(model, name) of a file to score; a console makes folders whose names are empty or end in a slash."""
+    match = re.fullmatch(r"batch/([^/]+)/input/(.*)", key)
     if not match or not MODEL.fullmatch(match[1]):
         raise EventInvalid(f"{key} is not batch/<name>/input/<file>")
     return match[1], match[2]
