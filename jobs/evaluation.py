@@ -16,13 +16,22 @@ from jobs.columns import codes, floats, microseconds
 from jobs.hosted import Scored
 from jobs.metrics import Figures
 from jobs.monitor import baseline, datafiles, outcomes, quality
+from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
 from jobs.monitor.quality import Scores
 from jobs.monitor.window import Window
-from jobs.spec import MULTICLASS, Spec
+from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
 
 MAX_SLICES = 20
 MIN_SLICE_ROWS = 50
 CONFIDENCE = 0.9  # gate.confidence's default
+ANSWERED = (PREDICTION, PROBABILITY, PROBABILITIES)
+MAX_SHOWN = 200  # characters of an answer, in the reason
+# What the answer to a row must be to be compared with its label.
+WANTED = {
+    BINARY: "`probability` must be between 0 and 1, and where there is none `prediction` 0 or 1",
+    MULTICLASS: "`probabilities` must be between 0 and 1 and add up to 1",
+    REGRESSION: "`prediction` must be a number",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,10 @@ def compare(
     parts = [Part(np.arange(len(holdout)), block), *_slices(holdout, spec, block)]
     windows = [answered(spec, holdout, each) for each in (challenger, champion) if each]
     sides = [
-        _side(_scores(spec, window, name), parts, len(spec.features))
-        for window, name in zip(windows, ("challenger", "champion"), strict=False)
+        _side(_scores(spec, window, scored, name), parts, len(spec.features))
+        for window, scored, name in zip(
+            windows, filter(None, (challenger, champion)), ("challenger", "champion"), strict=False
+        )
     ]
     ours, theirs = sides[0], sides[1] if champion else None
     biases = [fairness.groups(spec, window) for window in windows]
@@ -109,11 +120,16 @@ def answered(spec: Spec, holdout: pa.Table, scored: Scored) -> Window:
     return baseline.held_out(spec, holdout, datafiles.answers_of(spec.task, scored.answers))
 
 
-def _scores(spec: Spec, window: Window, name: str) -> Scores:
+def _scores(spec: Spec, window: Window, scored: Scored, name: str) -> Scores:
     """Raises JobError where an answer cannot be compared: both models are judged by all rows."""
-    unusable = int(np.count_nonzero(~outcomes.usable(window.answers, window.label, spec.task)))
-    if unusable:
-        raise contract.JobError(f"{unusable:,} answers of the {name} cannot be compared with their labels")
+    unusable = np.flatnonzero(~outcomes.usable(window.answers, window.label, spec.task))
+    if len(unusable):
+        counted = f"{len(unusable):,} of {len(scored.answers):,} answers of the {name}"
+        answer = scored.answers[unusable[0]]  # which may repeat what it was asked
+        first = str({key: answer[key] for key in ANSWERED if key in answer})[:MAX_SHOWN]
+        raise contract.JobError(
+            f"{counted} cannot be compared with their labels, the first is {first}: {WANTED[spec.task]}"
+        )
     return outcomes.scores(window.answers, window.label, spec.task)
 
 

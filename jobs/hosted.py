@@ -37,7 +37,6 @@ BATCH_BYTES = 5 * 1024 * 1024  # under InvokeEndpoint's limit of 6 MB
 REQUESTS = 300  # of one row, for the latency
 WARM_UP = 20
 MEASURED = 20  # seconds at most
-SHOWN = 100  # bytes of an answer that is no JSON, in the reason
 
 
 @dataclass(frozen=True)
@@ -143,17 +142,19 @@ class Hosted:
         lines = response.splitlines()
         if len(lines) != count:
             raise self._problem(f"it answered {len(lines)} predictions for {count} rows")
-        answers = []
-        for line in lines:
-            try:
-                answers.append(orjson.loads(line))
-            except orjson.JSONDecodeError:
-                shown = line[:SHOWN].decode(errors="replace")
-                raise self._problem(f"its answers are not JSON lines, one of them is {shown!r}") from None
-        return answers
+        try:
+            return [orjson.loads(line) for line in lines]
+        except orjson.JSONDecodeError as error:
+            raise self._problem(f"its answers are not JSON lines{_not_json(error)}") from None
 
     def _problem(self, reason: str) -> JobError:
         return JobError(f"the {self._name} cannot score the holdout: {reason}")
+
+
+def _not_json(error: orjson.JSONDecodeError) -> str:
+    """Python writes NaN and Infinity, which JSON does not have; what else an answer holds is not quoted."""
+    found = re.match(r"NaN|Infinity", error.doc[error.pos :])
+    return f": {found[0]} is no number there" if found else f": {error.msg} at character {error.pos + 1}"
 
 
 def free_ports(count: int) -> list[int]:

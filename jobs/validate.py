@@ -304,7 +304,19 @@ def _label(target: pa.ChunkedArray, spec: Spec) -> list[Finding]:
         return [
             Finding(spec.target, "one_class", f"label `{spec.target}` has {only}: there is nothing to learn")
         ]
-    return []
+    return _outcome({str(value) for value in classes}, spec)
+
+
+def _outcome(classes: set[str], spec: Spec) -> list[Finding]:
+    """Of an outcome that no row has, every group would be found to be treated alike."""
+    positive = (spec.monitor.get("bias") or {}).get("positive")
+    if spec.task != MULTICLASS or positive is None:
+        return []
+    named = {str(value) for value in (positive if isinstance(positive, list) else [positive])}
+    if named & classes:
+        return []
+    reason = f"label `{spec.target}` is nowhere {' or '.join(sorted(named))}, as monitor.bias.positive has it"
+    return [Finding(spec.target, "outcome", f"{reason}: there are {_some(sorted(classes))}")]
 
 
 def _in_all(rows: int) -> str:

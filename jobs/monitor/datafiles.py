@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from jobs.contract import JobError
 from jobs.monitor import buffers
-from jobs.monitor.bodies import PREDICTION, STRUCT, answer_layout, arrow_type
+from jobs.monitor.bodies import PREDICTION, PROBABILITIES, STRUCT, answer_layout, arrow_type
 from jobs.monitor.schema import Schema
 from jobs.monitor.typed import OUTCOME, truths
 from jobs.monitor.window import Problems, Window
@@ -94,9 +94,15 @@ def empty(schema: Schema) -> Window:
 
 def answers_of(task: str, answers: Sequence[dict[str, Any]]) -> pa.Table:
     """`{"prediction", "probability"}` (binary), `{"prediction", "probabilities"}` (multiclass) or
-    `{"prediction"}` (regression) of each row. Raises JobError for an answer without `prediction`."""
+    `{"prediction"}` (regression) of each row. Raises JobError for an answer without `prediction`, and for
+    `probabilities` that do not name their classes."""
     if any(not isinstance(answer, dict) or answer.get(PREDICTION) is None for answer in answers):
         raise JobError("the model's answers have no `prediction`")
+    shares = [answer.get(PROBABILITIES) for answer in answers] if task == MULTICLASS else []
+    if any(not isinstance(share, dict | None) for share in shares):
+        raise JobError(
+            '`probabilities` of the model\'s answers must be a number by class: {"a": 0.9, "b": 0.1}'
+        )
     columns = {}
     for name in answer_layout(Schema({}, task=task)).columns:
         values = [answer.get(name) for answer in answers]

@@ -22,6 +22,7 @@ from jobs.spec import BINARY, MULTICLASS, REGRESSION
 KEPT_DAYS = 120  # a label that comes later than this is not waited for
 KEPT_ROWS = 500_000  # the newest ones
 DAY = 86_400_000_000  # microseconds
+ROUNDING = 0.01  # by which the probabilities of an answer may miss 1 together
 _KEYS = ("id", "requested", "time", "taken")
 
 
@@ -111,12 +112,13 @@ def scores(answers: pa.Table, label: pa.Array, task: str, classes: tuple[str, ..
 
 
 def usable(answers: pa.Table, label: pa.Array, task: str) -> np.ndarray:
-    """bool per row: a label (0 or 1 in a binary task) beside a prediction that can be compared with it."""
+    """bool per row: a label (0 or 1 in a binary task) beside a prediction that can be compared with it, with
+    probabilities that are some (of several classes, together 1)."""
     fits = ~_nulls(label)
     if task == MULTICLASS:
         fits &= ~_nulls(answers[PREDICTION].combine_chunks())
         shares = _shares(answers)
-        return fits if shares is None else fits & ~_nulls(shares)
+        return fits if shares is None else fits & ~_nulls(shares) & _is_whole(_matrix(shares))
     predicted = floats(answers[PREDICTION].combine_chunks())[0]
     if task != BINARY:
         return fits & np.isfinite(predicted)
@@ -157,6 +159,17 @@ def _shares(answers: pa.Table) -> pa.Array | None:
     return column if pa.types.is_struct(column.type) and column.null_count < len(column) else None
 
 
+def _matrix(shares: pa.Array) -> np.ndarray:
+    """(rows, classes) in the order of the struct's fields; 0 for a class that an answer leaves out."""
+    columns = [np.nan_to_num(floats(column)[0]) for column in shares.flatten()]
+    return np.column_stack(columns) if columns else np.zeros((len(shares), 0))
+
+
+def _is_whole(matrix: np.ndarray) -> np.ndarray:
+    """bool per row. Probabilities that are too large together would make every loss look small."""
+    return ((matrix >= 0) & (matrix <= 1)).all(1) & (np.abs(matrix.sum(1) - 1) <= ROUNDING)
+
+
 def _multiclass(answers: pa.Table, label: pa.Array, classes: tuple[str, ...]) -> Scores:
     shares = _shares(answers)
     named = [entry.name for entry in shares.type] if shares is not None else []
@@ -167,8 +180,7 @@ def _multiclass(answers: pa.Table, label: pa.Array, classes: tuple[str, ...]) ->
     matrix = None
     if shares is not None:
         matrix = np.zeros((len(shares), len(known)))
-        for column, name in zip(shares.flatten(), named, strict=True):
-            matrix[:, known.index(name)] = np.nan_to_num(floats(column)[0])
+        matrix[:, [known.index(name) for name in named]] = _matrix(shares)
     codes = {name: code for code, name in enumerate(known)}
     return Scores(MULTICLASS, _codes(label, codes), _codes(predicted, codes), matrix, known)
 

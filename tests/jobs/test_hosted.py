@@ -87,12 +87,23 @@ def test_a_container_that_never_answers_ping_is_not_waited_for_forever(
         model.score(table(1))
 
 
-def test_answers_that_are_no_json_are_refused(host) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"prediction": NaN}', "its answers are not JSON lines: NaN is no number there"),
+        ('{"prediction": -Infinity}', "its answers are not JSON lines: Infinity is no number there"),
+        (
+            "Mrs Smith,0.5",
+            "its answers are not JSON lines: unexpected character, expected a JSON value at character 1",
+        ),
+    ],
+)
+def test_answers_that_are_no_json_are_refused(host, answer: str, said: str) -> None:
     script = "def model_fn(d): pass\ndef predict_fn(rows, model): pass\n"
-    script += "def output_fn(prediction, accept): return 'nan?', accept\n"
+    script += f"def output_fn(prediction, accept): return {answer!r}, accept\n"
     with host(script) as model, pytest.raises(JobError) as raised:
         model.score(table(1))
-    assert "its answers are not JSON lines, one of them is 'nan?'" in str(raised.value)
+    assert str(raised.value).endswith(said)
 
 
 def test_a_port_that_is_taken_fails_and_says_so(host) -> None:

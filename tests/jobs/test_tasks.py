@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import spec as model_spec
+from jobs import validate
+from jobs.contract import JobError
 from jobs.evaluation import answered, compare
 from jobs.hosted import Scored
 from jobs.monitor import analyze, baseline, datafiles, outcomes, performance, shard
@@ -121,6 +123,61 @@ def test_a_label_that_the_model_does_not_know_is_wrong() -> None:
     scores = outcomes.scores(answers, pa.array(["cat", "bat"]), MULTICLASS)
     assert scores.label.tolist() == [0, -1]
     assert scores.predicted.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("task", "wrong", "said"),
+    [
+        (REGRESSION, {"prediction": "dear"}, "`prediction` must be a number"),
+        (
+            MULTICLASS,
+            {"prediction": "cat", "probabilities": {"cat": 1.0, "dog": 0.9, "owl": 0.1}},
+            "`probabilities` must be between 0 and 1 and add up to 1",
+        ),
+        (
+            MULTICLASS,
+            {"prediction": "cat", "probabilities": {"cat": 1.5, "dog": -0.5, "owl": 0.0}},
+            "`probabilities` must be between 0 and 1 and add up to 1",
+        ),
+    ],
+)
+def test_an_answer_that_the_task_has_not_is_quoted(tmp_path: Path, task: str, wrong: dict, said: str) -> None:
+    """Probabilities that are too large together would make the log loss as small as one likes."""
+    primary = "r2" if task == REGRESSION else "log_loss"
+    (tmp_path / "model.yaml").write_text(YAML.format(task=task, primary=primary))
+    spec = model_spec.load(tmp_path)
+    rows = make(task, 480, 0.1)
+    answers = answer(task, rows)
+    answers[7] = wrong
+    table = pa.Table.from_pylist(rows)
+    with pytest.raises(JobError) as raised:
+        compare(spec, table, table, Scored(answers, {}), None)
+    counted = "1 of 480 answers of the challenger cannot be compared with their labels"
+    assert str(raised.value) == f"{counted}, the first is {wrong}: {said}"
+
+
+def test_probabilities_may_be_rounded_and_leave_classes_out() -> None:
+    shares = [{"cat": 0.333, "dog": 0.333, "owl": 0.333}, {"dog": 1}]
+    answers = datafiles.answers_of(
+        MULTICLASS, [{"prediction": "dog", "probabilities": each} for each in shares]
+    )
+    assert outcomes.usable(answers, pa.array(["cat", "dog"]), MULTICLASS).all()
+
+
+def test_probabilities_without_their_classes_are_refused() -> None:
+    """They were taken for none: every figure made of them was missing without a word."""
+    with pytest.raises(JobError, match="must be a number by class"):
+        datafiles.answers_of(MULTICLASS, [{"prediction": "cat", "probabilities": [0.8, 0.1, 0.1]}])
+
+
+@pytest.mark.parametrize(("positive", "refused"), [("car", True), ("[car, owl]", False), ("dog", False)])
+def test_the_outcome_that_counts_occurs_in_the_data(tmp_path: Path, positive: str, refused: bool) -> None:
+    text = YAML.replace("every: 7d,", f"every: 7d, bias: {{{{positive: {positive}}}}},")
+    (tmp_path / "model.yaml").write_text(text.format(task=MULTICLASS, primary="f1_macro"))
+    spec = model_spec.load(tmp_path)
+    found = validate.check_rows(pa.Table.from_pylist(make(MULTICLASS, 300, 0.1)), spec)
+    said = "label `label` is nowhere car, as monitor.bias.positive has it: there are cat, dog, owl"
+    assert [finding.reason for finding in found if finding.fatal] == [said] * refused
 
 
 def test_bare_answers_have_no_probability() -> None:
