@@ -151,6 +151,7 @@ def words(metric: str) -> str:
     """`log_loss` as `Log loss`, `roc_auc` as `ROC AUC`."""
     known = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
     known |= {"ece": "ECE", "mape": "MAPE", "adjusted_r2": "Adjusted R²", "squared": "Squared error"}
+    known |= {"absolute": "Absolute error"}
     return known.get(metric, metric.replace("_", " ").capitalize())
 
 
@@ -168,7 +169,7 @@ def number(value: float | None) -> str:
     if size >= 10:
         return f"{value:.2f}".removesuffix(".00")
     if size >= 0.001 or value == 0:
-        return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"
+        return f"{value:z.0f}" if float(value).is_integer() else f"{value:.3f}"
     return f"{value:.1e}"
 
 

@@ -303,6 +303,7 @@ def test_names_and_values_of_any_kind(page: Page, name: str) -> None:
     [
         (None, "n/a"),
         (0.0, "0"),
+        (-0.0, "0"),
         (0.1234, "0.123"),
         (12, "12"),
         (52.73, "52.73"),

@@ -60,6 +60,12 @@ def test_a_first_model_that_beats_the_best_constant_passes():
         ),
         (evaluation(0.72, 0.72), {}, "champion", "not shown to beat the champion, 0.7200"),
         (
+            evaluation(0.72, 0.72 + 1e-9, error=0.0),
+            {},
+            "champion",
+            "by more than 0: +0.0000, at least +0.0000 with 90 % confidence",
+        ),
+        (
             evaluation(0.74, 0.72),
             {"margin": 0.02},
             "champion",

@@ -134,8 +134,8 @@ def _beaten(evaluation: dict[str, Any], name: str, margin: float) -> Check:
     passed = gain["at_least"] > margin
     verb = "beats" if passed else "is not shown to beat"
     text = (
-        f"it {verb} {who}, {theirs:.4f} on the same rows, by more than {margin:g}: {gain['value']:+.4f}, "
-        f"at least {gain['at_least']:+.4f} with {100 * evaluation['confidence']:g} % confidence"
+        f"it {verb} {who}, {theirs:.4f} on the same rows, by more than {margin:g}: {gain['value']:+z.4f}, "
+        f"at least {gain['at_least']:+z.4f} with {100 * evaluation['confidence']:g} % confidence"
     )
     return Check(other, passed, text, gain["at_least"], margin, rows, metric=name)
 
