@@ -195,7 +195,7 @@ def _tags(name: str, figure: dict[str, Any], analysis: dict[str, Any]) -> str:
 def _effect(figure: dict[str, Any]) -> str:
     usual = figure.get("threshold")
     is_any = usual is not None and usual >= 1
-    limit = "the baseline's own days differ by as much" if is_any else f"up to {percent(usual)} is usual"
+    limit = "the baseline's own days differ by as much" if is_any else f"up to {percent(usual)} is allowed"
     parts = [f"{percent(figure.get('distance'))} of the rows moved, {limit}"]
     if figure.get("missing") == 1:
         parts = ["no row has a value"]

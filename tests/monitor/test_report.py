@@ -99,7 +99,7 @@ def test_the_page_tells_the_verdict_first(page: Page) -> None:
     assert "<h1>The model errs more than it did.</h1><p>Log loss is 0.600 (0.550 to 0.700) on 250" in html
     assert html.index("What is wrong") < html.index("What changed most") < html.index("How good the model is")
     assert "median 32 → 42" in html
-    assert "30\u202f% of the rows moved, up to 10\u202f% is usual; 80\u202f% of the model" in html
+    assert "30\u202f% of the rows moved, up to 10\u202f% is allowed; 80\u202f% of the model" in html
     assert "Evidence against the model so far: 350; from 700 on it is a violation." in html
     assert "DPPL difference in positive proportions in predictions" in html
     assert "looks gradual since 4 Mar 2026" in html
