@@ -51,9 +51,8 @@ def check(place: int, row: Any, spec: dict[str, Any]) -> list[dict[str, Any]]:
             reason = _wrong_type(feature["type"], value)
         if reason:
             errors.append({"instance": place, "field": name, "reason": reason})
-    if spec["id"] in row and (
-        isinstance(row[spec["id"]], bool) or not isinstance(row[spec["id"]], str | int)
-    ):
+    id = row.get(spec["id"], 0)
+    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
         errors.append({"instance": place, "field": spec["id"], "reason": "must be a text or a whole number"})
     return errors
 

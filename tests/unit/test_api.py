@@ -116,6 +116,8 @@ def test_predictions_come_with_ids(endpoint):
         ({"distance": "far"}, "distance", '"far" is not a number'),
         ({"origin": 3}, "origin", "3 is not a string"),
         ({"flight_id": [1]}, "flight_id", "must be a text or a whole number"),
+        ({"flight_id": ""}, "flight_id", "must be a text or a whole number"),
+        ({"flight_id": None}, "flight_id", "must be a text or a whole number"),
     ],
 )
 def test_a_bad_value_names_its_field_and_the_reason(endpoint, change, field, reason):
