@@ -206,6 +206,9 @@ def test_without_a_champion_there_is_no_data(ledger):
         (line("2013-04-01T01:00:00Z", "1,2\n3,4\n", "text/csv", "CSV"), 2),
         (line("2013-04-01T01:00:00Z", base64.b64encode(b"1,2\n3,4").decode(), "text/csv", "BASE64"), 2),
         (line("2013-04-01T01:00:00Z", "%%%", "text/csv", "BASE64"), 0),
+        (line("2013-04-01T01:00:00Z", "[" * 5_000, "application/json"), 0),
+        (line("2013-04-01T01:00:00Z", None), 0),
+        (line("0001-01-01T00:00:00+01:00"), 0),  # before the first year in UTC
         ('{"captureData": ', 0),
         ("[]", 0),
         ("", 0),

@@ -49,10 +49,17 @@ def test_both_answers_to_each_row_are_compared(bucket):
 
 def test_what_cannot_be_joined_or_read_is_left_out(bucket):
     both = captured("a", answered(0.2))
-    broken = "no line\n" + captured("d", "no json") + captured("e", "0.5", "text/csv")
+    broken = "no line\n" + captured("d", "no json") + captured("e", "0.5", "text/csv") + captured("f", None)
+    broken += captured("g", "[" * 100_000) + captured("h", '{"predictions": 1}', "application/json")
     put(bucket, "main", both + broken + captured("b", answered(0.2, 0.3)) + captured("c", answered(0.1)))
     put(bucket, "shadow", both + broken + captured("b", answered(0.2)))
     assert agreement() == Agreement(1, 0.0, 0.0)
+
+
+def test_a_number_that_no_float_holds_has_no_distance(bucket):
+    for variant in ("main", "shadow"):
+        put(bucket, variant, captured("a", f"{10**400}\n"))
+    assert agreement() == Agreement(1, 0.0, None)
 
 
 def test_production_is_read_from_the_shadows_first_hour_on(bucket):

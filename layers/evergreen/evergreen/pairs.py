@@ -3,12 +3,14 @@ same `inferenceId`, which our API gives to each request."""
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from . import artifacts
+from .capture import BROKEN
 
 # Read of each variant, from the beginning of the observation on: some ten thousand requests.
 MOST_BYTES = 20_000_000
@@ -76,14 +78,14 @@ def answers(bucket: str, keys: Iterable[str]) -> Iterator[tuple[str, list[Any]]]
             try:
                 record = json.loads(line)
                 yield record["eventMetadata"]["inferenceId"], _rows(record["captureData"]["endpointOutput"])
-            except (ValueError, KeyError, TypeError):
+            except BROKEN:
                 continue
 
 
 def _rows(side: dict[str, Any]) -> list[Any]:
     if side["observedContentType"].startswith("application/jsonlines"):
         return [json.loads(line) for line in side["data"].splitlines() if line.strip()]
-    return json.loads(side["data"])["predictions"]
+    return list(json.loads(side["data"])["predictions"])
 
 
 def _label(answer: Any) -> str | None:
@@ -94,5 +96,6 @@ def _label(answer: Any) -> str | None:
 
 def _number(answer: Any) -> float | None:
     found = answer.get("probability", answer.get("prediction")) if isinstance(answer, dict) else answer
-    is_number = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
-    return float(found) if is_number else None
+    if isinstance(found, bool) or not isinstance(found, int | float) or abs(found) > sys.float_info.max:
+        return None
+    return None if math.isnan(found) else float(found)
