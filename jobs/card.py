@@ -48,13 +48,18 @@ def _sections(evaluation: dict[str, Any], explanation: dict[str, Any]) -> Iterab
     yield "How good it is", lead, metrics(evaluation)
     yield "Where it is better, and where not", "", slices(evaluation)
     yield "How it answers", "", curves(evaluation) + confusion(evaluation)
-    yield "Between groups", _BIAS if evaluation["challenger"].get("bias") else "", bias(evaluation)
+    yield "Between groups", _bias_lead(evaluation), bias(evaluation)
     yield "What it looks at", "", attribution(explanation)
     yield "Speed and size", "Measured over HTTP on the serving container itself.", serving(evaluation)
     yield "To be known", "", notes(evaluation)
 
 
-_BIAS = (
-    "Each group beside all others. The line is where both are treated alike; a positive difference is to the "
-    "disadvantage of the group."
-)
+def _bias_lead(evaluation: dict[str, Any]) -> str:
+    if not evaluation["challenger"].get("bias"):
+        return ""
+    outcome = evaluation.get("outcome")
+    counted = f" The outcome that counts is {outcome}." if outcome else ""
+    return (
+        "Each group beside all others. The line is where both are treated alike; a positive difference is to "
+        f"the disadvantage of the group.{counted}"
+    )

@@ -16,6 +16,7 @@ from jobs.columns import codes, floats, microseconds
 from jobs.hosted import Scored
 from jobs.metrics import Figures
 from jobs.monitor import baseline, datafiles, outcomes, quality
+from jobs.monitor.bias import Settings
 from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
 from jobs.monitor.quality import Scores
 from jobs.monitor.window import Window
@@ -110,6 +111,7 @@ def compare(
             "slices": _losses(spec.task, name, ours, theirs, parts[1:]) if theirs else {},
         },
         "answers": answers.expected(challenger.answers, champion and champion.answers),
+        "outcome": Settings.of(spec).outcome.words(),
         "serving": {"challenger": challenger.serving, "champion": champion and champion.serving},
         "notes": metrics.notes(ours.scores) + biases[0][1],
     }

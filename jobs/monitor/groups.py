@@ -29,6 +29,10 @@ class Outcome:
     values: tuple[str, ...] = ()
     threshold: float | None = None
 
+    def words(self) -> str:
+        """`more than 1500`, `billing or other`; empty where nothing was declared."""
+        return " or ".join(self.values) if self.threshold is None else f"more than {self.threshold:g}"
+
     def states(self, column: pa.Array | np.ndarray) -> np.ndarray:
         """int8 per row: NEGATIVE, POSITIVE or UNKNOWN."""
         if self.threshold is not None:

@@ -14,6 +14,7 @@ import pytest
 from jobs import card, clarify
 from jobs.evaluation import compare
 from jobs.hosted import Scored
+from jobs.monitor.groups import Outcome
 from jobs.spec import BINARY, MULTICLASS, REGRESSION, Feature, Spec
 from tests.jobs.conftest import Job
 from tests.pages import assert_whole
@@ -147,6 +148,15 @@ def test_what_cannot_be_explained_says_why() -> None:
     }
     html = card.render("m", evaluation(BINARY), shuffled)
     assert "Share of what Log loss loses when a feature is shuffled" in html and "it is too slow" in html
+
+
+def test_the_outcome_that_the_bias_counts_is_named() -> None:
+    """Of several classes and of a number nobody could tell otherwise."""
+    assert "The outcome that counts is 1." in card.render("m", evaluation(BINARY), EXPLANATION)
+    assert "The outcome that counts" not in card.render("m", evaluation(MULTICLASS), EXPLANATION)
+    dear = evaluation(BINARY) | {"outcome": Outcome(threshold=1500.0).words()}
+    assert "The outcome that counts is more than 1500." in card.render("m", dear, EXPLANATION)
+    assert Outcome(("billing", "other")).words() == "billing or other"
 
 
 def test_bias_is_reported_as_clarify_does() -> None:
