@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.columns import TIMESTAMP
+from jobs.declared import ARROW_TYPES, Finding
 from jobs.monitor import window
 from jobs.monitor.labels import read_labels
 from jobs.monitor.schema import Schema
 from jobs.monitor.window import Problems, Window
 from jobs.spec import MULTICLASS, Feature, Spec
-from jobs.validate import ARROW_TYPES, Finding
 
 # The manifests say which hours are read.
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from jobs import captured, contract, validate
 from jobs import spec as model_spec
 from jobs.columns import data_files, microseconds, to_microseconds
+from jobs.declared import Finding
 from jobs.spec import BINARY, Spec
-from jobs.validate import Finding
 
 MIN_TRAIN_ROWS = 100
 MIN_HOLDOUT_ROWS = 200  # gate.min_rows's default
