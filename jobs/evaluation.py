@@ -17,7 +17,7 @@ from jobs.hosted import Scored
 from jobs.metrics import Figures
 from jobs.monitor import baseline, datafiles, outcomes, quality
 from jobs.monitor.bias import Settings
-from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
+from jobs.monitor.bodies import ANSWERED
 from jobs.monitor.quality import Scores
 from jobs.monitor.window import Window
 from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
@@ -25,7 +25,6 @@ from jobs.spec import BINARY, MULTICLASS, REGRESSION, Spec
 MAX_SLICES = 20
 MIN_SLICE_ROWS = 50
 CONFIDENCE = 0.9  # gate.confidence's default
-ANSWERED = (PREDICTION, PROBABILITY, PROBABILITIES)
 MAX_SHOWN = 200  # characters of an answer, in the reason
 # What the answer to a row must be to be compared with its label.
 WANTED = {

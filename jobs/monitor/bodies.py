@@ -14,6 +14,7 @@ from jobs.spec import BINARY, MULTICLASS
 JSON_LINES, JSON, CSV = "application/jsonlines", "application/json", "text/csv"
 STRUCT = "struct"  # an object of numbers by class: left as the reader found it
 PREDICTION, PROBABILITY, PROBABILITIES = "prediction", "probability", "probabilities"
+ANSWERED = (PREDICTION, PROBABILITY, PROBABILITIES)
 
 
 @dataclass(frozen=True)

@@ -225,5 +225,5 @@ def attribution(analysis: dict[str, Any]) -> str:
         for name in order
     )
     said = f"nDCG {number(found.get('ndcg'))} (1 is the same order), L1 distance {number(found.get('l1'))}"
-    said += f", {number(found['threshold'])} is usual." if found.get("threshold") is not None else "."
+    said += f", {number(found['threshold'])} is allowed." if found.get("threshold") is not None else "."
     return f'<figure><div class="kinds wide both">{body}</div><figcaption>{said}</figcaption></figure>'

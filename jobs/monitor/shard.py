@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jobs.contract import JobError, format_time
 from jobs.monitor import bias, datafiles, tally
-from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
+from jobs.monitor.bodies import ANSWERED, PREDICTION
 from jobs.monitor.capture import SHOWN_PROBLEMS
 from jobs.monitor.labels import read_labels
 from jobs.monitor.profile import Edges, Profile, profile
@@ -26,7 +26,6 @@ from jobs.monitor.window import Problems, Window, batches
 from jobs.spec import MULTICLASS
 
 FILES = ("profile.npz", "sample.parquet", "tallies.npz", "shard.json")
-ANSWERED = {PREDICTION, PROBABILITY, PROBABILITIES}  # columns of data files that are no features
 COUNTED = ("repeated_events", "repeated_labels", "contradicted_labels", "unusable_labels")
 
 

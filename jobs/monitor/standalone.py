@@ -10,7 +10,7 @@ from jobs.contract import JobError, format_time
 from jobs.monitor import analyze, baseline, datafiles, explained, outcomes, performance, settings, shard
 from jobs.monitor.analyze import Given
 from jobs.monitor.baseline import Baseline
-from jobs.monitor.bodies import PREDICTION, PROBABILITIES, PROBABILITY
+from jobs.monitor.bodies import ANSWERED, PREDICTION, PROBABILITY
 from jobs.monitor.scan import Scan, joined, scan
 from jobs.monitor.schema import Schema
 from jobs.monitor.shard import Shard
@@ -18,8 +18,6 @@ from jobs.monitor.state import FILE as STATE
 from jobs.monitor.state import State
 from jobs.monitor.window import Window
 from jobs.spec import BINARY, Feature, Spec
-
-ANSWERS = (PREDICTION, PROBABILITY, PROBABILITIES)
 
 
 def learn(chosen: Namespace) -> str:
@@ -103,7 +101,7 @@ def _answered(spec: Spec, holdout: Window) -> Window:
 def _described(chosen: Namespace, train: Scan) -> Spec:
     """A model as its data and the arguments describe it."""
     found = Schema.infer(train.arrow_schema, id=chosen.id, time=chosen.time)
-    schema = found.without((*ANSWERS, *chosen.protected, chosen.target))
+    schema = found.without((*ANSWERED, *chosen.protected, chosen.target))
     return Spec("model", chosen.task, chosen.target, chosen.id, chosen.time, _features(schema), entry="",
                 protected=tuple(chosen.protected))  # fmt: skip
 
