@@ -14,6 +14,7 @@ shows.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,7 +25,8 @@ from jobs.monitor import detector
 from tests.bench.environments import environment
 
 PEER = Path(__file__).parent / "peers" / "river_drift.py"
-STREAMS, WARM, ROWS, CHANGE, BLOCK = 500, 5000, 5000, 1000, 5
+STREAMS = int(os.environ.get("BENCH_STREAMS", "500"))
+WARM, ROWS, CHANGE, BLOCK = 5000, 5000, 1000, 5
 RATE, FALSE_ALARMS = 0.2, 0.01
 CHANGES = (0.05, 0.10, 0.20)
 

@@ -9,6 +9,7 @@ changed.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from tests.bench import data, environments
 from tests.bench.drift_years import Year, decide, drifted, peers, profiles
 
 REPEATS = 300
-SEED = 7
+SEED = int(os.environ.get("BENCH_SEED", "7"))
 SCORES = Path(__file__).parent / "peers" / "drift_scores.py"
 WINDOWS = ((90, 1, 0), (90, 7, 0), (90, 30, 0), (90, 7, 300), (30, 1, 0), (30, 7, 0), (14, 1, 0), (14, 7, 0))
 STRETCHES = ((12, 7), (40, 7), (30, 3))
