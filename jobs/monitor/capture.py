@@ -141,13 +141,18 @@ class Reader:
         return is_new
 
 
+def files_of(folder: Path | None) -> dict[str, Path]:
+    """Every file under the folder by its name there (which begins with the hour), in order."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else ()
+    return {str(path.relative_to(folder)): path for path in found}
+
+
 def chunks(folder: Path | None, size: int = CHUNK) -> Iterator[Chunk]:
-    """Every file under the folder in order of its name (which begins with the hour), in pieces of about
-    `size` bytes that end where a line ends."""
+    """The files of a folder, in pieces of about `size` bytes that end where a line ends."""
     parts: list[tuple[str, int, bytes]] = []
     held = 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()) if folder else ():
-        name, first = str(path.relative_to(folder)), 1
+    for name, path in files_of(folder).items():
+        first = 1
         with path.open("rb") as lines:
             while content := lines.read(size - held):
                 content += b"" if content.endswith(b"\n") else lines.readline()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from jobs.contract import JobError, format_time
 from jobs.monitor import bias, datafiles, tally
 from jobs.monitor.bodies import ANSWERED, PREDICTION
-from jobs.monitor.capture import SHOWN_PROBLEMS
+from jobs.monitor.capture import SHOWN_PROBLEMS, files_of
 from jobs.monitor.labels import read_labels
 from jobs.monitor.profile import Edges, Profile, profile
 from jobs.monitor.sample import Sample
@@ -27,12 +28,13 @@ from jobs.spec import MULTICLASS
 
 FILES = ("profile.npz", "sample.parquet", "tallies.npz", "shard.json")
 COUNTED = ("repeated_events", "repeated_labels", "contradicted_labels", "unusable_labels")
+BEGINNING = 1 << 16  # bytes of a file that tell it from another of its name and size
 
 
 @dataclass
 class Shard:
     """`counted` are totals of what was wrong with lines and labels, `problems` its first places and reasons,
-    `unlike` facets that could not be tallied and why."""
+    `unlike` facets that could not be tallied and why, `files` names of what was counted, by their marks."""
 
     window: tuple[str, str]
     profile: Profile
@@ -45,12 +47,17 @@ class Shard:
     labels_met: int = 0
     mistyped_answers: dict[str, int] = field(default_factory=dict)
     unlike: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
     def merge(self, other: Shard) -> Shard:
-        """Raises JobError for shards of another window or another baseline."""
+        """Raises JobError for shards of another window or another baseline, and where both counted a file."""
         if self.window != other.window:
             ours, theirs = " to ".join(self.window), " to ".join(other.window)
             raise JobError(f"not the same window (its start and end): {ours} and {theirs} do not merge")
+        if both := sorted(self.files[file] for file in self.files.keys() & other.files.keys()):
+            more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+            fix = "give each shard once, and none beside what it was merged into"
+            raise JobError(f"{both[0]}{more} would count twice, as two of the shards hold it: {fix}")
         ours = {one.layout: one for one in self.tallies}
         theirs = {one.layout: one for one in other.tallies}
         return Shard(
@@ -68,6 +75,7 @@ class Shard:
             self.labels_met + other.labels_met,
             _added(self.mistyped_answers, other.mistyped_answers),
             [*self.unlike, *(one for one in other.unlike if one not in self.unlike)],
+            self.files | other.files,
         )
 
     def save(self, folder: Path) -> None:
@@ -103,6 +111,7 @@ _SMALL = (
     "labels_met",
     "mistyped_answers",
     "unlike",
+    "files",
 )
 
 
@@ -139,6 +148,7 @@ def count(
     made.counted = {name: getattr(problems, name) for name in COUNTED}
     made.labels, made.labels_met = len(known), len(known) - known.unknown
     made.mistyped_answers = problems.mistyped_answers
+    made.files = {_mark(path, name): name for name, path in files_of(capture).items()}
     return made
 
 
@@ -160,7 +170,15 @@ def count_files(
     made.counted = {name: getattr(problems, name) for name in COUNTED}
     made.skipped = sum(scan.skipped.values())
     made.problems = [f"{path}: {rows} broken rows" for path, rows in scan.skipped.items()]
+    made.files = {_mark(path, path.name): path.name for path in scan.files}
     return made
+
+
+def _mark(path: Path, name: str) -> str:
+    """Of a file: its name in the window, its size and its beginning, as one digest."""
+    with path.open("rb") as file:
+        beginning = file.read(BEGINNING)
+    return blake2b(f"{name}:{path.stat().st_size}:".encode() + beginning, digest_size=16).hexdigest()
 
 
 def _count(

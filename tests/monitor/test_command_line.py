@@ -129,7 +129,9 @@ def test_a_model_yaml_that_was_never_published_is_checked(
     assert said in capsys.readouterr().err
 
 
-def test_shards_are_counted_merged_and_judged(files: Path, tmp_path: Path) -> None:
+def test_shards_are_counted_merged_and_judged(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     learn(files, "--time", "at", "--id", "id", "--protected", "region")
     table = pq.read_table(files / "current.parquet")
     for number in range(2):
@@ -143,6 +145,8 @@ def test_shards_are_counted_merged_and_judged(files: Path, tmp_path: Path) -> No
     assert run("merge", tmp_path / "shards", "--output", tmp_path / "merged") == 0
     assert judge(files, "--shards", tmp_path / "merged") == 0
     assert json.loads((files / "window" / "analysis.json").read_text())["rows"] == 2000
+    assert run("merge", tmp_path / "shards", tmp_path / "merged", "--output", tmp_path / "twice") == 1
+    assert "merge: 0.parquet and 1 more would count twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

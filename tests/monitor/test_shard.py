@@ -93,14 +93,30 @@ def test_a_shard_survives_its_files(shards: list[Shard], tmp_path: Path) -> None
     same(shard.merge(shard.load_all(tmp_path)), shard.merge(shards))
 
 
-def test_what_two_shards_have_both_counted_is_seen_and_judged_once(shards: list[Shard]) -> None:
+def test_what_two_shards_have_both_counted_is_seen_and_judged_once(
+    folder: Path, shards: list[Shard], reference: Baseline, tmp_path: Path
+) -> None:
     """A shard sees its own files: an event that was captured twice, in files of two, is a row that repeats
     another; with its label it still counts once."""
-    twice = shards[0].merge(shards[0])
+    shutil.copytree(folder / "capture" / "000000", tmp_path / "again")
+    twice = shards[0].merge(count(tmp_path, folder / "labels", reference))
     before = shards[0].profile.duplicates.repeated()
     assert twice.profile.duplicates.repeated() == pytest.approx(0.5 + before / 2)
     ours, theirs = (one.sample.ordered().with_labels() for one in (twice, shards[0]))
     assert sorted(ours[ID].to_pylist()) == sorted(theirs[ID].to_pylist())
+
+
+def test_a_shard_counts_once(shards: list[Shard], tmp_path: Path) -> None:
+    """Neither with itself, nor beside what it was merged into, nor after its way through files."""
+    said = "000000/a.jsonl would count twice, as two of the shards hold it: give each shard once"
+    with pytest.raises(JobError, match=said):
+        shards[0].merge(shards[0])
+    shards[0].save(tmp_path / "part")
+    shards[1].merge(shards[0]).save(tmp_path / "merged")
+    with pytest.raises(JobError, match=said):
+        shard.merge(shard.load_all(tmp_path))
+    with pytest.raises(JobError, match="and 3 more would count twice"):
+        shard.merge([*shards, shard.merge(shards)])
 
 
 def test_shards_of_different_windows_do_not_merge(shards: list[Shard]) -> None:
