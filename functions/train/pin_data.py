@@ -45,7 +45,7 @@ def pin(model: str, run: str) -> dict[str, Any]:
     }
     found: dict[str, list[File]] = {"data": [], "capture": [], "labels": []}
     if "base" in retrain["data"]:
-        found["data"] = [one for one in listed(prefixes["data"]) if one["key"].endswith(SUFFIXES)]
+        found["data"] = [one for one in listed(prefixes["data"]) if is_data(one["key"])]
     if "captured" in retrain["data"]:
         found |= captured(prefixes, times.parse(record["at"]), retrain["window"])
     if not found["data"] and not found["capture"]:
@@ -73,6 +73,11 @@ def pin(model: str, run: str) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(one["bytes"] for one in files),
     }
+
+
+def is_data(key: str) -> bool:
+    """`ROWS.CSV` and `rows.Csv` too: jobs read them, and who uploaded them expects it."""
+    return key.lower().endswith(SUFFIXES)
 
 
 def captured(prefixes: dict[str, str], at: datetime, window: float | None) -> dict[str, list[File]]:

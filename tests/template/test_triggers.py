@@ -131,6 +131,13 @@ def test_near_miss_starts_nothing(name: str, path: str, value: Any) -> None:
     assert stack.started_by(changed(name, path, value)) == NOBODY
 
 
+@pytest.mark.parametrize("name", ["a.csv", "EXPORT.CSV", "2013/05.PARQUET"])
+def test_data_files_are_known_by_their_suffix(name: str) -> None:
+    assert stack.started_by(changed(DATASET, "detail.object.key", f"datasets/flights/{name}")) == [
+        "TrainStateMachine"
+    ]
+
+
 def test_a_rejection_ships_nothing_and_is_written_on_the_card() -> None:
     rejected = changed(PACKAGE, "detail.ModelApprovalStatus", "Rejected")
     assert stack.started_by(rejected) == ["RenewCardFunction"]

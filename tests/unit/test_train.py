@@ -165,14 +165,16 @@ def test_data_is_pinned_as_it_is(ledger, bucket, flights):
     running(ledger, "flights-1", "flights-2", "flights-3")
     bucket.put("datasets/flights/2013-02.parquet", "b")
     bucket.put("datasets/flights/2013-01.parquet", "a")
+    bucket.put("datasets/flights/2013-03.CSV", "a spreadsheet's")
     bucket.put("datasets/flights/README.md", "not data")
     bucket.put("datasets/flights-old/2013-01.parquet", "another model's")
     pinned = pin()
-    assert (pinned["files"], pinned["capture"], pinned["labels"]) == (2, None, None)
+    assert (pinned["files"], pinned["capture"], pinned["labels"]) == (3, None, None)
     assert bucket.json(pinned["manifest"]) == [
         {"prefix": "s3://bucket/datasets/flights/"},
         "2013-01.parquet",
         "2013-02.parquet",
+        "2013-03.CSV",
     ]
     again = pin("flights-2")
     assert again["dataVersion"] == pinned["dataVersion"]
