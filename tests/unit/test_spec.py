@@ -1,5 +1,6 @@
 """model.yaml: what may be meant, what may not, and on which line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,8 @@ every: 7d | every: 90s | line 16: monitor.every: is not a whole number of minute
 metric: log_loss | metric: logloss | line 19: monitor.quality.metric: 'logloss' is not a metric of
 rate(7 days) | rate(7 day) | line 20: retrain.schedule: 'rate(7 day)' is not a schedule such as
 rate(7 days) | every week | line 20: retrain.schedule: 'every week' is not a schedule such as
+rate(7 days) | rate(9999999999999 days) | line 20: retrain.schedule: 'rate(9999999999999 days)' is longer than
+rate(7 days) | "cron(0 6 1 13 ? *)" | line 20: retrain.schedule: 'cron(0 6 1 13 ? *)': month 13 is not 1 to 12
 on: [violation, data] | on: [violations] | line 20: retrain.on[0]: 'violations' is not one of
 on: [violation, data] | on: violation | line 20: retrain.on: must be a list, not a single value
 per_day: 2 | per_day: 2, per_day: 3 | line 20: retrain.per_day: is given twice (first on line 20)
@@ -292,6 +295,49 @@ def test_a_broken_line_is_refused_not_crashed_on(line, garbage):
 @given(st.integers(1, 5000).map(lambda minutes: minutes * 60))
 def test_a_rate_is_a_schedule(seconds):
     assert units.schedule(units.rate(seconds)) == units.rate(seconds)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "0/15 8-17 ? * MON-FRI *",
+        "0 6 L * ? *",
+        "0 6 LW,15W * ? 2026-2030",
+        "0 6 ? jan,jul 6#2 *",
+        "0 6 ? * 6L *",
+        "0 6 29 2 ? *",
+        "0 6 1/7 */3 ? *",
+        "*/05 * * * ? *",
+        "0 6 15,31 2 ? *",
+    ],
+)
+def test_a_cron_expression_is_what_scheduler_takes(fields):
+    assert units.schedule(f"cron({fields})") == f"cron({fields})"
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ("60 6 * * ? *", "minute 60 is not 0 to 59"),
+        ("0 24 * * ? *", "hour 24 is not 0 to 23"),
+        ("0 6 0 * ? *", "day of the month 0 is not 1 to 31"),
+        ("0 6 1 JUM ? *", "month JUM is not 1 to 12 or JAN to DEC"),
+        ("0 6 ? * 0 *", "day of the week 0 is not 1 to 7 or SUN to SAT"),
+        ("0 6 ? * 6#6 *", "'6#6' is no day of the week"),
+        ("0 6 * * ? 26", "year 26 is not 1970 to 2199"),
+        ("0/0 6 * * ? *", "'0/0' is no minute"),
+        ("0,,5 6 * * ? *", "'' is no minute"),
+        ("0 20-4 * * ? *", "hour 20-4 ends before it begins: make it two ranges"),
+        ("0 6 * * * *", "one of day of the month and day of the week must be ?, and one not"),
+        ("0 6 ? * ? *", "one of day of the month and day of the week must be ?, and one not"),
+        ("0 0 31 2 ? *", "no month of it has a day 31: it never comes"),
+        ("0 0 31W 4,JUN ? *", "no month of it has a day 31: it never comes"),
+        ("0 0 29 FEB ? 2027", "no month of it has a day 29: it never comes"),
+    ],
+)
+def test_a_cron_expression_that_scheduler_refuses_or_that_never_comes_is_a_mistake(fields, found):
+    with pytest.raises(ValueError, match=re.escape(f"'cron({fields})': {found}")):
+        units.schedule(f"cron({fields})")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
+from . import cron
+
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)(s?)\)")
+_LONGEST_RATE = 3650 * 86400
 _CRON = re.compile(r"cron\(\S+( \S+){5}\)")
 
 
@@ -128,8 +131,14 @@ def schedule(value: Any) -> str:
     """EventBridge Scheduler's `rate(7 days)` or `cron(0 6 * * ? *)`."""
     rate = _RATE.fullmatch(value) if isinstance(value, str) else None
     if rate and int(rate[1]) and (int(rate[1]) == 1 or rate[3]):
+        if int(rate[1]) * _SECONDS[rate[2][0]] > _LONGEST_RATE:
+            raise ValueError(f"{_shown(value)} is longer than {spoken(_LONGEST_RATE)}")
         return value
     if isinstance(value, str) and _CRON.fullmatch(value):
+        try:
+            cron.check(value)
+        except ValueError as error:
+            raise ValueError(f"{_shown(value)}: {error}") from None
         return value
     raise ValueError(f"{_shown(value)} is not a schedule such as rate(7 days) or cron(0 6 * * ? *)")
 
