@@ -169,6 +169,13 @@ def test_a_late_signal_is_judged_at_its_own_time(ledger):
     assert "a training of 2013-04-20T00:00:00Z came after it" in decision["reason"]
 
 
+def test_a_window_that_ends_in_days_to_come_is_judged_as_of_its_event(ledger):
+    """Asked for by a program, as until now and more: its training must not hold back until then."""
+    asked = window(ledger, 20) | {"time": "2013-04-20T09:00:00Z"}
+    decision = assess(asked)
+    assert (decision["action"], decision["cause"]["at"]) == ("retrain", "2013-04-20T09:00:00Z")
+
+
 def test_while_a_run_is_in_progress_it_is_left(ledger, executions):
     ledger.commit(acquire("flights", "train", execution("t"), 3600, run="flights-1"))
     executions.add(execution("t"))

@@ -155,6 +155,21 @@ def pin(run="flights-1"):
     return pin_data.handler({"model": "flights", "run": run}, world.CONTEXT)
 
 
+@pytest.mark.parametrize(
+    ("event", "at"),
+    [
+        (requested(cause(at="2099-01-01T00:00:00Z"), at="2013-03-31T20:00:00Z"), "2013-03-31T20:00:00Z"),
+        (requested(at="2099-01-01T00:00:00Z") | {"source": "nightly.features"}, "2013-04-01T00:00:00Z"),
+    ],
+)
+def test_a_time_to_come_holds_nothing_back_until_then(ledger, flights, monkeypatch, event, at):
+    """It counts as the event's own, and an event of somebody else's as now."""
+    monkeypatch.setattr(times, "now", lambda: times.parse("2013-04-01T00:00:00Z"))
+    assert admit(event)["cause"]["at"] == at
+    later = uploaded("datasets/flights/a.csv", "2013-04-02T00:00:00Z")
+    assert admit(later, "two")["admitted"]
+
+
 def running(ledger, *runs, at="2013-04-01T00:00:00Z"):
     """Runs that were admitted, for causes of this time."""
     for run in runs:

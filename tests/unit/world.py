@@ -69,12 +69,13 @@ def onboard(ledger: Ledger, yaml: str = MODEL_YAML, digest: str = DIGEST) -> dic
     return parsed
 
 
-def requested(cause: dict[str, str] | None = None, model: str = "flights", at: str = "2013-03-01T00:00:00Z"):
+def requested(cause: dict[str, str] | None = None, model: str = "flights", at: str = ""):
+    """At its cause's time, where no other is said."""
     detail = {"model": model} | ({"cause": cause} if cause else {})
     return {
         "source": "evergreen.api",
         "detail-type": "TrainingRequested",
-        "time": at,
+        "time": at or (cause or {}).get("at", "2013-03-01T00:00:00Z"),
         "id": "event-1",
         "account": "123456789012",
         "detail": detail,

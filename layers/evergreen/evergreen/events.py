@@ -105,13 +105,22 @@ def _object(event: Event) -> tuple[str, str | None]:
         raise EventInvalid(f"not an S3 Object Created event: {error} is missing") from error
 
 
+def sent_at(event: Event) -> str:
+    """The event's own time. A stranger may put any on it; one that is yet to come counts as now: a training
+    of that time would hold back all that happens until then."""
+    at = time_of(event)
+    return at if event["source"].startswith("evergreen.") else min(at, times.iso(times.now()))
+
+
 def _own_cause(event: Event, detail: Event) -> Cause:
+    """Nothing happens later than the event that tells of it."""
+    sent = sent_at(event)
     given = detail.get("cause")
     if not given:
-        at = time_of(event)
-        return Cause("program", str(event.get("id") or at), at, event.get("account") or event["source"])
+        return Cause("program", str(event.get("id") or sent), sent, event.get("account") or event["source"])
     try:
-        return Cause(given["kind"], given["id"], time_of(event, given["at"]), given["by"])
+        at = min(time_of(event, given["at"]), sent)
+        return Cause(given["kind"], given["id"], at, given["by"])
     except (KeyError, TypeError) as error:
         raise EventInvalid(f"detail.cause of {event.get('detail-type')!r}: {error} is missing") from error
 

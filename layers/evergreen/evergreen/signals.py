@@ -38,22 +38,24 @@ def read(event: dict[str, Any], job: dict[str, Any] | None, prefix: str, ledger:
 
 
 def _violation(event: dict[str, Any], ledger: Ledger) -> Reading:
-    """The ledger's record of the window is the truth; the event carries its first lines."""
+    """The ledger's record of the window is the truth; the event carries its first lines. A window that was
+    asked for until a time to come has been seen until the event."""
     model, cause = events.cause_of(event)
     detail = event["detail"]
     start, end = (times.parse(detail["window"][edge]) for edge in ("start", "end"))
     key = f"{times.compact(start)}_{times.compact(end)}"
     window = ledger.get(model, f"WINDOW#{key}") or {}
     id = detail.get("signal") or cause.id
+    at = min(times.iso(end), events.sent_at(event))
     signal = Signal(
         kind="violation",
-        at=end,
+        at=times.parse(at),
         version=window.get("version") or detail.get("version"),
         violations=window.get("violations") or detail.get("top") or (),
         labelled=window.get("labelled") or detail.get("labelled") or 0,
         start=start,
     )
-    return Reading(model, id, Cause("violation", id, times.iso(end), cause.by), signal, key)
+    return Reading(model, id, Cause("violation", id, at, cause.by), signal, key)
 
 
 def _alarm(event: dict[str, Any], prefix: str) -> Reading | str:

@@ -26,7 +26,8 @@ def normal(text: str) -> str:
 
 
 def now() -> datetime:
-    """The machine's clock: for expiries and `recorded_at` only; decisions use the event's time."""
+    """The machine's clock: for expiries, `recorded_at`, and to bound what a stranger's event says;
+    decisions use the event's own."""
     return datetime.now(UTC)
 
 
