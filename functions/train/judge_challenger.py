@@ -28,7 +28,8 @@ def judge(model: str, run: str, uri: str) -> dict[str, Any]:
     admitted = LEDGER.need(model, f"RUN#{run}")
     spec = LEDGER.need_spec(model, admitted["digest"])["spec"]
     evaluation = artifacts.read_json(uri)
-    judged = gate.judge(evaluation, spec["task"], spec["gate"])
+    quality = spec["monitor"]["quality"] or {}
+    judged = gate.judge(evaluation, spec["task"], spec["gate"], quality.get("metric", ""))
     automatic = judged.passed and spec["gate"]["approval"] == "auto"
     return {
         "passed": judged.passed,

@@ -132,6 +132,20 @@ def test_a_metric_that_could_not_be_computed_passes_nothing():
     assert "the gain in roc_auc over the champion could not be computed on 1,000" in judgement.reason
 
 
+def test_a_metric_that_is_watched_must_have_been_measured():
+    """Of a model without probabilities: no window could be held to its log loss."""
+    note = "the model answers without probabilities: what is made of them is not known"
+    exam = evaluation(name="accuracy", notes=[note, "class b was never predicted: it has no precision"])
+    exam["challenger"]["metrics"]["log_loss"] = figure(None)
+    judgement = judge(exam, TASK, GATE | {"primary": "accuracy"}, watched="log_loss")
+    assert refused(judgement) == ["watched"]
+    assert judgement.reason == (
+        f"log_loss could not be computed on the 1,000 held-out rows ({note}), "
+        "and monitor.quality watches the model by it"
+    )
+    assert refused(judge(exam, TASK, GATE | {"primary": "accuracy"}, watched="accuracy")) == []
+
+
 def test_a_loss_is_judged_the_other_way_round():
     better = evaluation(0.40, 0.45, name="log_loss", constant=0.6)
     better["gains"]["champion"] = gain(0.05)

@@ -234,6 +234,10 @@ def test_no_data_says_where_to_put_it(ledger, flights):
         pin()
 
 
+UNWATCHED = evaluation()
+UNWATCHED["challenger"]["metrics"]["log_loss"] = {"value": None, "low": None, "high": None}
+
+
 @pytest.mark.parametrize(
     ("figures", "passed", "reason"),
     [
@@ -241,6 +245,7 @@ def test_no_data_says_where_to_put_it(ledger, flights):
         (evaluation(0.64), False, "misses the gate's floor, 0.65"),
         (evaluation(0.72, 0.70), True, "it beats the champion, 0.7000 on the same rows, by more than 0"),
         (evaluation(0.70, 0.72), False, "it is not shown to beat the champion"),
+        (UNWATCHED, False, "log_loss could not be computed on the 1,000 held-out rows"),
     ],
 )
 def test_the_gate(ledger, bucket, flights, figures, passed, reason):

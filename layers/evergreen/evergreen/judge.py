@@ -60,16 +60,18 @@ class Judgement:
         return [asdict(check) for check in listed]
 
 
-def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any]) -> Judgement:
-    """The gate of model.yaml over evaluation.json. It passes where every check does."""
+def judge(evaluation: dict[str, Any], task: str, gate: dict[str, Any], watched: str = "") -> Judgement:
+    """The gate of model.yaml over evaluation.json. It passes where every check does. `watched`: the metric of
+    `monitor.quality`, where there is one."""
     name = gate["primary"]
     metric = metrics.TASKS[task][name]
     found = evaluation["challenger"]["metrics"]
     checks = [
         _rows(evaluation, gate),
         _newer(evaluation),
-        _floor(found[name], name, metric, evaluation["rows"], gate["floor"]),
+        _floor(evaluation, name, metric, gate["floor"]),
         _beaten(evaluation, name, gate["margin"]),
+        *_watchable(evaluation, watched),
         *_slices(evaluation, name, gate),
         *_bias(evaluation, gate),
         *_serving(evaluation, gate),
@@ -109,11 +111,11 @@ def _newer(evaluation: dict[str, Any]) -> Check:
     return Check("newer", not late, text, None, None, evaluation["rows"])
 
 
-def _floor(figure: dict[str, Any], name: str, metric: metrics.Metric, rows: int, floor: float) -> Check:
+def _floor(evaluation: dict[str, Any], name: str, metric: metrics.Metric, floor: float) -> Check:
+    figure, rows = evaluation["challenger"]["metrics"][name], evaluation["rows"]
     value = figure["value"]
     if value is None:
-        text = f"{name} could not be computed on the {rows:,} held-out rows"
-        return Check("floor", False, text, None, floor, rows, metric=name)
+        return Check("floor", False, _undefined(evaluation, name), None, floor, rows, metric=name)
     passed = value >= floor if metric.higher_is_better else value <= floor
     limit = "floor" if metric.higher_is_better else "ceiling"
     verb = "passes" if passed else "misses"
@@ -138,6 +140,20 @@ def _beaten(evaluation: dict[str, Any], name: str, margin: float) -> Check:
         f"at least {gain['at_least']:+z.4f} with {100 * evaluation['confidence']:g} % confidence"
     )
     return Check(other, passed, text, gain["at_least"], margin, rows, metric=name)
+
+
+def _watchable(evaluation: dict[str, Any], watched: str) -> Iterable[Check]:
+    """Windows are held to what the metric was on the holdout: were it nothing, no loss would be told."""
+    is_other = watched and watched != evaluation["primary"]
+    if is_other and evaluation["challenger"]["metrics"][watched]["value"] is None:
+        text = f"{_undefined(evaluation, watched)}, and monitor.quality watches the model by it"
+        yield Check("watched", False, text, None, None, evaluation["rows"], metric=watched)
+
+
+def _undefined(evaluation: dict[str, Any], name: str) -> str:
+    """That there is no such figure, and the first that the evaluation says of why."""
+    why = f" ({evaluation['notes'][0]})" if evaluation["notes"] else ""
+    return f"{name} could not be computed on the {evaluation['rows']:,} held-out rows{why}"
 
 
 def _slices(evaluation: dict[str, Any], name: str, gate: dict[str, Any]) -> Iterable[Check]:
