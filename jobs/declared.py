@@ -44,7 +44,7 @@ def typed(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:
     if column == spec.time:
         return _as_time(values, column)
     if column == spec.target:
-        return _as_text(values, column) if spec.task == MULTICLASS else _as_number(values, column, spec)
+        return _as_class(values, spec) if spec.task == MULTICLASS else _as_number(values, column, spec)
     if column in spec.features:
         return _as_feature(values, spec.features[column], spec)
     return _as_text(values, column)
@@ -60,12 +60,28 @@ def _as_feature(values: pa.ChunkedArray, feature: Feature, spec: Spec) -> pa.Chu
     numbers = _as_number(values, feature.name, spec)
     if feature.type == "number":
         return numbers
-    fits = pc.and_(pc.equal(pc.round(numbers), numbers), pc.less(pc.abs(numbers), INTEGERS))
-    whole = pc.or_kleene(pc.is_null(numbers), fits)
+    whole = _is_whole(numbers)
     if feature.type == "boolean":
         whole = pc.or_kleene(pc.is_null(numbers), pc.is_in(numbers, value_set=pa.array([0.0, 1.0])))
     _refuse_first(pc.invert(whole), values, feature.name, f"should be {_article(feature.type)}", spec)
     return numbers.cast(ARROW_TYPES[feature.type])
+
+
+def _as_class(values: pa.ChunkedArray, spec: Spec) -> pa.ChunkedArray:
+    """Text; `7.0` and `7` are the same class, as they are in answers: where a null stands between whole
+    numbers, they are floats."""
+    if not pa.types.is_floating(values.type):
+        return _as_text(values, spec.target)
+    numbers = _as_number(values, spec.target, spec)
+    should = "should be a class, as text or a whole number (of other numbers the task is regression)"
+    _refuse_first(pc.invert(_is_whole(numbers)), values, spec.target, should, spec)
+    return numbers.cast(pa.int64()).cast(pa.string())
+
+
+def _is_whole(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each is missing, or an integer of 64 bits."""
+    fits = pc.and_(pc.equal(pc.round(numbers), numbers), pc.less(pc.abs(numbers), INTEGERS))
+    return pc.or_kleene(pc.is_null(numbers), fits)
 
 
 def _as_number(values: pa.ChunkedArray, column: str, spec: Spec) -> pa.ChunkedArray:

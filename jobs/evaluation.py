@@ -29,7 +29,7 @@ MAX_SHOWN = 200  # characters of an answer, in the reason
 # What the answer to a row must be to be compared with its label.
 WANTED = {
     BINARY: "`probability` must be between 0 and 1, and where there is none `prediction` 0 or 1",
-    MULTICLASS: "`probabilities` must be between 0 and 1 and add up to 1",
+    MULTICLASS: "`prediction` must be a class, and `probabilities` between 0 and 1 and add up to 1",
     REGRESSION: "`prediction` must be a number",
 }
 

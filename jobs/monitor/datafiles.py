@@ -17,7 +17,7 @@ from jobs.contract import JobError
 from jobs.monitor import buffers
 from jobs.monitor.bodies import PREDICTION, PROBABILITIES, STRUCT, answer_layout, arrow_type
 from jobs.monitor.schema import Schema
-from jobs.monitor.typed import OUTCOME, truths
+from jobs.monitor.typed import OUTCOME, text, truths
 from jobs.monitor.window import Problems, Window
 from jobs.spec import BINARY, MULTICLASS
 
@@ -109,7 +109,7 @@ def answers_of(task: str, answers: Sequence[dict[str, Any]]) -> pa.Table:
         if task != MULTICLASS:
             columns[name] = pa.array([_number(value) for value in values], pa.float64())
         elif name == PREDICTION:
-            columns[name] = pa.array([str(value) for value in values], pa.string())
+            columns[name] = pa.array([text(value) for value in values], pa.string())
         else:
             columns[name] = pa.array(values)
     return pa.table(columns)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import declared, validate
 from jobs import spec as model_spec
-from jobs import validate
 from jobs.contract import JobError
 from jobs.evaluation import answered, compare
 from jobs.hosted import Scored
@@ -37,6 +37,8 @@ features: {{x: number}}
 gate: {{primary: {primary}, holdout: 14d, min_rows: 100}}
 monitor: {{every: 7d, min_rows: 200, quality: {{metric: {primary}, tolerance: 0.1}}}}
 """
+
+NUMBERED = Spec("demo", MULTICLASS, "label", "id", "at", {}, entry="inference.py")
 
 
 def make(task: str, count: int, noise: float, seed: int = 0) -> list[dict[str, Any]]:
@@ -132,12 +134,17 @@ def test_a_label_that_the_model_does_not_know_is_wrong() -> None:
         (
             MULTICLASS,
             {"prediction": "cat", "probabilities": {"cat": 1.0, "dog": 0.9, "owl": 0.1}},
-            "`probabilities` must be between 0 and 1 and add up to 1",
+            "`prediction` must be a class, and `probabilities` between 0 and 1 and add up to 1",
         ),
         (
             MULTICLASS,
             {"prediction": "cat", "probabilities": {"cat": 1.5, "dog": -0.5, "owl": 0.0}},
-            "`probabilities` must be between 0 and 1 and add up to 1",
+            "`prediction` must be a class, and `probabilities` between 0 and 1 and add up to 1",
+        ),
+        (
+            MULTICLASS,
+            {"prediction": ["cat"]},
+            "`prediction` must be a class, and `probabilities` between 0 and 1 and add up to 1",
         ),
     ],
 )
@@ -168,6 +175,24 @@ def test_probabilities_without_their_classes_are_refused() -> None:
     """They were taken for none: every figure made of them was missing without a word."""
     with pytest.raises(JobError, match="must be a number by class"):
         datafiles.answers_of(MULTICLASS, [{"prediction": "cat", "probabilities": [0.8, 0.1, 0.1]}])
+
+
+@pytest.mark.parametrize("labels", [[7, 8], [7.0, 8.0, None], ["7", "8"]])
+def test_classes_that_are_whole_numbers_are_named_alike_wherever_they_come_from(labels: list[Any]) -> None:
+    """pandas makes floats of whole numbers among which one is missing; a model answers with what it saw."""
+    column = declared.typed(pa.chunked_array([labels]), "label", NUMBERED)
+    assert column.drop_null().to_pylist() == ["7", "8"]
+    answers = datafiles.answers_of(MULTICLASS, [{"prediction": label} for label in labels[:2]])
+    assert outcomes.scores(answers, column.combine_chunks()[:2], MULTICLASS).predicted.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.37, "0.37"), (float("inf"), "inf")])
+def test_a_number_that_is_no_class_is_refused(value: float, shown: str) -> None:
+    """A regression that was declared as a task of several classes had a class for each row."""
+    with pytest.raises(declared.Refused) as raised:
+        declared.typed(pa.chunked_array([[7.0, value, float("nan")]]), "label", NUMBERED)
+    should = "should be a class, as text or a whole number (of other numbers the task is regression)"
+    assert str(raised.value) == f"column `label` {should}, row 2 holds {shown}"
 
 
 @pytest.mark.parametrize(("positive", "refused"), [("car", True), ("[car, owl]", False), ("dog", False)])
