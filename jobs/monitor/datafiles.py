@@ -47,7 +47,7 @@ def window(rows: pa.Table | pa.RecordBatch, schema: Schema, answers: pa.Table | 
         schema,
         table.select(kept),
         answers,
-        pa.nulls(size, pa.string()) if ids is None else _text(ids, schema.id),
+        pa.nulls(size, pa.string()) if ids is None else as_text(ids, schema.id),
         times,
         times,
         label,
@@ -120,7 +120,7 @@ def _answer(column: pa.Array, name: str, kind: str) -> pa.Array:
         return _shares(column, name)
     if kind == OUTCOME:
         return _truths(column)
-    return _floats(column) if kind == "number" else _text(column, name)
+    return _floats(column) if kind == "number" else as_text(column, name)
 
 
 def _shares(column: pa.Array, name: str) -> pa.Array:
@@ -138,8 +138,10 @@ def _shares(column: pa.Array, name: str) -> pa.Array:
         raise JobError(f"the column `{name}` is not {wanted}") from None
 
 
-def _text(column: pa.Array, name: str) -> pa.Array:
-    """Raises JobError for a type that has no text."""
+def as_text(column: pa.Array, name: str) -> pa.Array:
+    """Ids or classes; NaN is missing. Raises JobError for a type that has no text."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     try:
         return column.cast(pa.string())
     except pa.ArrowException:
@@ -149,7 +151,7 @@ def _text(column: pa.Array, name: str) -> pa.Array:
 def _label(column: pa.Array | None, schema: Schema, size: int) -> pa.Array:
     """Numbers, finite ones; classes as text."""
     if schema.task == MULTICLASS:
-        return pa.nulls(size, pa.string()) if column is None else _text(column, schema.target)
+        return pa.nulls(size, pa.string()) if column is None else as_text(column, schema.target)
     if column is None:
         return pa.nulls(size, pa.float64())
     return _truths(column) if schema.task == BINARY else _floats(column)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from jobs.contract import JobError
 from jobs.monitor.buffers import floats, positions, texts
 from jobs.monitor.checks import Violation, violation
+from jobs.monitor.datafiles import as_text
 from jobs.monitor.scan import scan
 from jobs.monitor.schema import Field, Schema
 
@@ -33,7 +34,7 @@ def read(pipeline: Path, ids: pa.Array, schema: Schema) -> pa.Table:
     for batch in scan(pipeline, schema, whole=True):
         if schema.id not in batch.schema.names:
             raise JobError(f"the pipeline's files have no column `{schema.id}` to join rows by")
-        names = _ids(batch.column(schema.id), schema.id)
+        names = as_text(batch.column(schema.id), schema.id).cast(pa.large_string())
         is_wanted = pc.is_in(names, value_set=wanted)
         columns = {schema.id: names.filter(is_wanted)}
         for name, field in schema.fields.items():
@@ -99,15 +100,6 @@ def _typed(column: pa.Array, field: Field) -> pa.Array:
     codes, dictionary, _ = texts(column)
     places = pa.array(codes.astype(np.int64), mask=codes < 0)
     return dictionary.cast(pa.large_string()).take(places)
-
-
-def _ids(column: pa.Array, name: str) -> pa.Array:
-    try:
-        return column.cast(pa.large_string())
-    except pa.ArrowException:
-        raise JobError(
-            f"`{name}` of the pipeline's files is of type {column.type}, not text or numbers"
-        ) from None
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:

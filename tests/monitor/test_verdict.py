@@ -203,6 +203,21 @@ def test_a_pipelines_files_may_differ_in_format_type_and_columns(tmp_path: Path)
     assert (report["features"]["x"]["different"], found) == (0, [])
 
 
+def test_ids_that_are_numbers_join_and_one_that_is_none_joins_nothing(tmp_path: Path) -> None:
+    """pandas makes floats of whole numbers among which one is missing."""
+    ids = pa.array([7.0, 8.0, float("nan")])
+    pq.write_table(rows(1, 0, 5).slice(0, 3).set_column(0, "id", ids), tmp_path / "a.parquet")
+    table = skew.read(tmp_path, pa.array(["7", "8", "nan", None]), FEATURES)
+    assert table["id"].to_pylist() == ["7", "8"]
+
+
+def test_a_pipeline_whose_ids_have_no_text_is_told(tmp_path: Path) -> None:
+    table = rows(1, 0, 5)
+    pq.write_table(table.set_column(0, "id", pa.array([b"\xff"] * len(table))), tmp_path / "a.parquet")
+    with pytest.raises(JobError, match="the column `id` is of type binary: text or numbers are needed"):
+        skew.read(tmp_path, pa.array(["5-1"]), FEATURES)
+
+
 def test_a_pipeline_without_ids_is_told(tmp_path: Path) -> None:
     pq.write_table(rows(1, 0, 5).drop_columns(["id"]), tmp_path / "b.parquet")
     with pytest.raises(JobError, match="no column `id`"):
