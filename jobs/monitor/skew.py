@@ -30,7 +30,7 @@ CHECK = "training_serving_skew_check"
 def read(pipeline: Path, ids: pa.Array, schema: Schema) -> pa.Table:
     """The pipeline's rows with one of these ids: the id as text, and the features that all files have, in the
     monitor's types. Raises JobError for files that cannot be read or have no ids."""
-    wanted, found = pc.unique(ids.cast(pa.large_string())), []
+    wanted, found = pc.unique(ids.drop_null().cast(pa.large_string())), []
     for batch in scan(pipeline, schema, whole=True):
         if schema.id not in batch.schema.names:
             raise JobError(f"the pipeline's files have no column `{schema.id}` to join rows by")
