@@ -190,11 +190,14 @@ def _quality(
 def _bias(spec: Spec, baseline: Baseline, counted: Shard) -> Part:
     if not baseline.tallies:
         return {"bias": {}}, []
-    found = bias.compare(counted.tallies, baseline.tallies, bias.Settings.of(spec))
-    skipped = [*found.skipped, *counted.unlike]
-    return {"bias": found.figures, "bias_calibration": found.calibration, "bias_skipped": skipped}, (
-        found.violations
-    )
+    settings = bias.Settings.of(spec)
+    found = bias.compare(counted.tallies, baseline.tallies, settings)
+    return {
+        "bias": found.figures,
+        "outcome": settings.outcome.words(),
+        "bias_calibration": found.calibration,
+        "bias_skipped": [*found.skipped, *counted.unlike],
+    }, found.violations
 
 
 def _attribution(spec: Spec, baseline: Baseline, window: Window, given: Given) -> Part:

@@ -169,14 +169,17 @@ def bias(analysis: dict[str, Any]) -> str:
 
 
 def bias_lead(analysis: dict[str, Any]) -> str:
-    """How many of the figures are violations: a large move of a small group need not be one."""
+    """How many of the figures are violations, as a large move of a small group need not be one; and what of a
+    label or a prediction they count."""
     figures = [figure for group in (analysis.get("bias") or {}).values() for figure in group.values()]
     judged = sum(figure.get("t") is not None for figure in figures)
     broken = sum(found["constraint_check_type"] == BIAS for found in analysis["violations"])
+    outcome = analysis.get("outcome")
+    counted = f" The outcome that counts is {escape(outcome)}." if outcome else ""
     if not judged and not broken:
-        return "Shown, not judged." if figures else ""
+        return f"Shown, not judged.{counted}" if figures else ""
     said = "is a violation" if broken < 2 else "are violations"
-    return f"{broken or 'None'} of {judged} figures, judged together, {said}."
+    return f"{broken or 'None'} of {judged} figures, judged together, {said}.{counted}"
 
 
 def _reach(name: str, figures: list[dict[str, Any]]) -> float:

@@ -95,6 +95,7 @@ def test_a_holdout_brings_quality_and_groups(files: Path) -> None:
     analysis = json.loads((files / "window" / "analysis.json").read_text())
     assert analysis["quality"]["roc_auc"]["value"] == analysis["quality"]["roc_auc"]["baseline"]
     assert set(analysis["bias"]) == {"region=north", "region=south"}
+    assert analysis["outcome"] == "1"
     assert analysis["violations"] == []
 
 

@@ -160,6 +160,9 @@ def test_how_many_of_the_groups_figures_are_violations(page: Page) -> None:
     found = {"feature_name": "sex", "constraint_check_type": "bias_drift_check", "description": "apart"}
     page.analysis["violations"].append(found)
     assert "1 of 1 figures, judged together, is a violation." in render(page)
+    assert "The outcome that counts" not in render(page)
+    page.analysis["outcome"] = "over <30> minutes late"
+    assert "is a violation. The outcome that counts is over &lt;30&gt; minutes late." in render(page)
 
 
 @pytest.mark.parametrize(
