@@ -7,7 +7,7 @@ states:DescribeExecution on the executions of the batch machine (what a dead one
 
 from typing import Any
 
-from evergreen import artifacts, batches, events, names, serving, settings
+from evergreen import artifacts, batches, events, names, serving, settings, units
 from evergreen import ledger as records
 from evergreen.batches import Input
 from evergreen.errors import AwsConflict, AwsUnavailable
@@ -149,7 +149,7 @@ def plan_of(
     folder = batches.inputs(model)
     return {
         "admitted": True,
-        "reason": f"{len(chosen)} files to score by version {champion['version']}{rest}",
+        "reason": f"{units.counted(len(chosen), 'file')} to score by version {champion['version']}{rest}",
         "model": model,
         "batch": batch,
         "version": champion["version"],

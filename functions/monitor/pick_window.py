@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from evergreen import artifacts, capture, events, names, settings, times
+from evergreen import artifacts, capture, events, names, settings, times, units
 from evergreen import ledger as records
 from evergreen.errors import AwsConflict, EventInvalid
 from evergreen.ledger import Ledger, history, put
@@ -201,7 +201,7 @@ def ready(
     computed = [found["Key"] for found in capture.files(BUCKET, pipeline, window.start, window.end)]
     return {
         "status": "Ready",
-        "reason": f"{len(keys)} files hold {rows} rows or more",
+        "reason": f"{rows} rows or more in {units.counted(len(keys), 'file')}",
         "model": model,
         "version": champion["version"],
         "window": window.as_dict(),

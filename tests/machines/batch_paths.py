@@ -20,7 +20,7 @@ def pinned(name: str) -> dict[str, str]:
 ONE, OTHER = pinned(COMPLETED["inputs"][0]), pinned("late.jsonl")
 PLAN = {
     "admitted": True,
-    "reason": "1 files to score by version 2",
+    "reason": "1 file to score by version 2",
     "model": "flights",
     "batch": BATCH,
     "version": 2,

@@ -300,6 +300,13 @@ def test_a_model_that_nobody_described_has_a_card_too():
     assert "What it is for" not in card.render(EVIDENCE, facts())
 
 
+@pytest.mark.parametrize(("files", "said"), [(1, ", 1 file, "), (12, ", 12 files, ")])
+def test_files_are_counted_as_people_do(files, said):
+    about = facts()
+    about["data"] |= {"files": files}
+    assert said in card.render(EVIDENCE, about)
+
+
 def test_the_api_shows_the_card_as_of_now(ledger, registered, sagemaker):
     """An approver need not wait for a renewal."""
     sagemaker.update_model_package(

@@ -80,6 +80,18 @@ def test_two_trainings_that_did_not_cure_it_call_a_person_once():
     assert assess(signal(3, LOSS), windows=windows, trainings=tried, told=told).action == "leave"
 
 
+def test_a_single_training_is_no_trainings():
+    """Limits of one are common."""
+    windows, tried = [window(week, LOSS) for week in range(2)], [training(0)]
+    patient = MODEL | {"retrain": MODEL["retrain"] | {"give_up_after": 1}}
+    answer = assess(signal(1, LOSS), patient, windows=windows, trainings=tried)
+    assert "1 training did not cure it (run run-0: rejected): " in answer.reason
+    frugal = MODEL | {"retrain": MODEL["retrain"] | {"per_day": 1}}
+    lately = [training(0, at=START + 2 * WEEK - timedelta(hours=12), treats=frozenset())]
+    answer = assess(signal(1, LOSS), frugal, windows=windows, trainings=lately)
+    assert answer.reason.endswith("; 1 training in 24 hours uses up the budget of 1")
+
+
 def test_a_cure_that_did_not_last_is_none():
     """Each training's model shows the same again in its first windows."""
     windows = [window(0, LOSS), window(1, LOSS, version=2), window(2, LOSS, version=3)]

@@ -116,6 +116,13 @@ def test_a_window_of_a_replaced_model_is_left(ledger):
     )
 
 
+def test_a_metric_is_named_once(ledger):
+    """Most descriptions of a lost metric begin with its name."""
+    said = "log_loss 0.62 lies over 0.49"
+    decision = assess(window(ledger, 10, [LOSS | {"description": said}]))
+    assert decision["reason"].startswith(f"{said}; ")
+
+
 def test_the_same_signal_five_times_is_one_decision(ledger):
     event = window(ledger, 10)
     actions = [assess(event, str(number))["action"] for number in range(5)]

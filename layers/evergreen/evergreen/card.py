@@ -16,6 +16,7 @@ from typing import Any
 
 from . import admission, artifacts, names, times
 from .ledger import Ledger
+from .units import counted
 
 VERDICT, RECORD = "<!-- verdict -->", "<!-- record -->"
 HTML = "text/html; charset=utf-8"
@@ -228,7 +229,8 @@ def _origin(facts: Json, standing: Standing | None) -> str:
         ("Cause", f"{escape(_cause(cause))}, by {escape(cause['by'])}, {_moment(cause['at'])}"),
         (
             "Data",
-            f"version {_code(data['dataVersion'])}, {data['files']} files, {_grouped(data['bytes'])} bytes",
+            f"version {_code(data['dataVersion'])}, {counted(data['files'], 'file')}, "
+            f"{_grouped(data['bytes'])} bytes",
         ),
         ("Rows", ", ".join(f"{_grouped(count)} {name}" for name, count in rows.items())),
         ("Training rows", _span(facts["train"])),

@@ -10,7 +10,7 @@ from typing import Any
 from . import budget, episodes, findings, times
 from .episodes import Episode, Training
 from .findings import QUALITY, SCHEMA
-from .units import spoken
+from .units import counted, spoken
 
 DAY = timedelta(days=1)
 
@@ -148,7 +148,7 @@ def _treat(
     failed = episode.failed
     if len(failed) >= retrain["give_up_after"]:
         how = ", ".join(_how(training) for training in failed[-retrain["give_up_after"] :])
-        given_up = f"{len(failed)} trainings did not cure it ({how}): this is for a person"
+        given_up = f"{counted(len(failed), 'training')} did not cure it ({how}): this is for a person"
         return _tell(signal, now, shown, episode.began, f"{seen}; {given_up}")
     soon = _too_soon(retrain, signal.at, now.trainings)
     if soon:
@@ -253,7 +253,8 @@ def _too_soon(retrain: dict[str, Any], at: datetime, trainings: Iterable[Trainin
         return f"{left}, within the cool-down of {spoken(retrain['cool_down'])}"
     today = sum(1 for moment in moments if at - moment < DAY)
     if today >= retrain["per_day"]:
-        return f"{today} trainings in 24 hours use up the budget of {retrain['per_day']}"
+        use = "uses" if today == 1 else "use"
+        return f"{counted(today, 'training')} in 24 hours {use} up the budget of {retrain['per_day']}"
     return ""
 
 

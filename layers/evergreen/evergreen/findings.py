@@ -108,4 +108,6 @@ def first_things_first(violations: Sequence[dict[str, Any]]) -> list[dict[str, A
 
 
 def _said(found: dict[str, Any]) -> str:
-    return f"{found.get('feature_name')}: {found.get('description') or found['constraint_check_type']}"
+    """What was found of which column or metric, named once: many descriptions begin with it."""
+    name, said = f"{found.get('feature_name')}", found.get("description") or found["constraint_check_type"]
+    return said if said.startswith(f"{name} ") else f"{name}: {said}"

@@ -176,6 +176,11 @@ def sized(count: float) -> str:
     return f"{count:g} bytes"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `12 files`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _bounded(value: Any, given: Any, low: float, high: float, show: Callable[[float], str]) -> Any:
     if low <= value <= high:
         return value
