@@ -4,7 +4,8 @@ Every block of the baseline is set against all others, the window against the wh
 figure's 80 % quantile the excess is taken for exponential (Pickands 1975, doi 10.1214/aos/1176343003, with
 the shape 0: the figures are bounded, so that this is the cautious side), each block without its own part in
 the fit. The rarest figure of a block is a figure again; its tail is not estimated but predicted, which k
-excesses with a mean of m give as (1 + x / (k m))^-k: the fewer blocks, the heavier.
+excesses with a mean of m give as (1 + x / (k m))^-(k - 1), one being spent on where the tail begins: the
+fewer blocks, the heavier.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _predicted(largest: np.ndarray, surprise: np.ndarray, rate: float) -> tuple[
     is `rate`). `largest`: of each block of the baseline."""
     start, k, mean = _excess(largest)
     over = np.maximum(surprise - start, 0.0)
-    tail = k / len(largest) * (1 + over / (k * mean)) ** -k
+    tail = k / len(largest) * (1 + over / (k * mean)) ** -_freedom(k)
     body = 1 - _below(largest, surprise) / (len(largest) + 1)
     return np.where(over > 0, tail, body), predicted(largest, rate)
 
@@ -96,7 +97,12 @@ def _predicted(largest: np.ndarray, surprise: np.ndarray, rate: float) -> tuple[
 def predicted(values: np.ndarray, rate: float) -> float:
     """What one more value is over at `rate`, by the tail of those that were seen."""
     start, k, mean = _excess(values)
-    return start + k * mean * ((rate * len(values) / k) ** (-1 / k) - 1)
+    return start + k * mean * ((rate * len(values) / k) ** (-1 / _freedom(k)) - 1)
+
+
+def _freedom(k: int) -> int:
+    """Of k excesses, whose start was estimated by the same values."""
+    return max(k - 1, 1)
 
 
 def _excess(values: np.ndarray) -> tuple[float, int, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.monitor import ranks, series
+from jobs.monitor import ranks, series, tails
 from jobs.monitor.calibrate import Calibration, calibrate
 from jobs.monitor.profile import Edges, Profile, profile
 from jobs.monitor.schema import Field, Schema
@@ -119,6 +119,14 @@ def test_one_day_is_judged_by_the_tail_of_the_days_before() -> None:
     assert drifted(result) == {"x distribution"}
     calm = [verdict(days(60, rng), days(1, rng, first=60)) for _ in range(30)]
     assert sum(bool(drifted(result)) for result in calm) <= 2
+
+
+@pytest.mark.parametrize("blocks", [14, 17, 30])
+def test_what_is_predicted_of_few_values_is_no_rarer_than_stated(blocks: int) -> None:
+    """Where the tail begins is estimated from the same values: it counts among what they are spent on."""
+    values = np.random.default_rng(1).exponential(size=(6000, blocks + 1))
+    over = np.mean([one[-1] > tails.predicted(one[:-1], 0.03) for one in values])
+    assert 0.01 < over <= 0.03
 
 
 @pytest.mark.parametrize("length", [1, 7])
