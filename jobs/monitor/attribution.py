@@ -86,8 +86,9 @@ class Explained:
 
 @dataclass
 class Comparison:
-    """`figures` as in analysis.json: ndcg, l1, threshold, features {name: {share, baseline, change}}; with a
-    `reason` instead where nothing can be compared."""
+    """`figures` as in analysis.json: ndcg, l1, threshold (what l1 may be: model.yaml's, or what windows like
+    the baseline reach, where that is more), features {name: {share, baseline, change}}; with a `reason`
+    instead where nothing can be compared."""
 
     figures: dict[str, Any] = field(default_factory=dict)
     violations: list[dict[str, Any]] = field(default_factory=list)
@@ -120,14 +121,15 @@ def compare(now: Explained, before: Explained, settings: Settings) -> Comparison
         return Comparison({"reason": reason})
     ours, theirs = shares(now.values), shares(before.values)
     distance, gain = float(np.abs(ours - theirs).sum()), ndcg(ours, theirs)
-    threshold, basis = _null(now, before, theirs, settings.false_alarms)
+    usual, basis = _null(now, before, theirs, settings.false_alarms)
+    allowed = max(settings.l1, usual)
     result = Comparison(
         {
             "method": now.method,
             "rows": len(now),
             "ndcg": round(gain, 4),
             "l1": round(distance, 4),
-            "threshold": round(threshold, 4),
+            "threshold": round(allowed, 4),
             "drawn": basis,
             "features": {
                 name: {
@@ -146,13 +148,12 @@ def compare(now: Explained, before: Explained, settings: Settings) -> Comparison
     if gain < settings.ndcg:
         reason = f"feature attribution: nDCG {gain:.3f} is under {settings.ndcg:g}; {what}"
         result.violations.append(_violation(now.features[moved], "ndcg", gain, settings.ndcg, reason))
-    if distance > max(settings.l1, threshold):
+    if distance > allowed:
         reason = (
-            f"feature attribution: L1 {distance:.3f} is over {settings.l1:g} and the {threshold:.3f} that "
+            f"feature attribution: L1 {distance:.3f} is over {settings.l1:g} and the {usual:.3f} that "
             f"windows like the baseline reach; {what}"
         )
-        limit = round(max(settings.l1, threshold), 4)
-        result.violations.append(_violation(now.features[moved], "l1", distance, limit, reason))
+        result.violations.append(_violation(now.features[moved], "l1", distance, round(allowed, 4), reason))
     return result
 
 

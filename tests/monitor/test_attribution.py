@@ -88,6 +88,21 @@ def test_swapping_the_two_heaviest_of_ten_is_seen_by_l1_alone():
     assert violation["feature_name"] in ("f0", "f1")
 
 
+def test_what_l1_may_be_is_the_larger_of_model_yamls_and_of_what_chance_reaches():
+    """Between the two nothing is violated, and the figure says why."""
+    weights = 0.6 ** np.arange(10)
+    before, now = _explained(weights), _explained(weights[[1, 0, *range(2, 10)]], seed=1)
+    declared = compare(now, before, Settings())
+    assert declared.figures["threshold"] == declared.violations[0]["threshold"] == 0.3
+    chance = compare(now, before, Settings(l1=0.0))
+    usual = chance.figures["threshold"]
+    assert 0 < usual < 0.3 and chance.violations[0]["threshold"] == usual
+    assert f"is over 0.3 and the {usual:.3f} that windows" in declared.violations[0]["description"]
+    lenient = compare(now, before, Settings(l1=0.9))
+    assert (lenient.figures["threshold"], lenient.violations) == (0.9, [])
+    assert usual < lenient.figures["l1"] < 0.9
+
+
 def test_a_reversed_order_is_seen_by_both():
     weights = 0.4 ** np.arange(4)
     found = compare(_explained(weights[::-1], seed=1), _explained(weights), Settings())
