@@ -89,7 +89,7 @@ def test_a_model_without_shap_values_is_explained_by_shuffling(
     tmp_path: Path, binary: tuple[Spec, Window]
 ) -> None:
     found, kept = learn(tmp_path, BINARY_SCRIPT + UNEXPLAINED, binary)
-    assert found["method"] == "permutation_importance"
+    assert found["method"] == "permutation_importance", found["reason"]
     assert found["reason"] == "the model's script could not explain: RuntimeError: no explanation here"
     importances = found["explanations"]["permutation_importance"]
     assert importances["metric"] == "roc_auc"
@@ -142,6 +142,7 @@ def test_other_tasks_are_shuffled_too(tmp_path: Path, task: str) -> None:
     metric = "rmse" if task == REGRESSION else "accuracy"
     case = Spec(**{**vars(spec(task)), "gate": {"primary": metric}})
     found, _ = learn(tmp_path, script + UNEXPLAINED, (case, holdout(case, answers, label)))
+    assert found["method"] == "permutation_importance", found["reason"]
     importances = found["explanations"]["permutation_importance"]
     assert importances["metric"] == metric
     assert list(importances["values"]) == ["heavy", "light", "none"] and importances["values"]["none"] == 0
