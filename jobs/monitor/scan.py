@@ -68,7 +68,7 @@ class Scan:
         step = sum(rows for _, _, rows in chosen) // SAMPLED
         for path, group, _ in chosen:
             with _named(path):
-                for batch in self._parquet(path, [group]):
+                for batch in self._parquet(path, [group], use_threads=True):  # nobody counts meanwhile
                     yield _thinned(batch, step)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
@@ -79,7 +79,9 @@ class Scan:
         else:
             yield from self._arrow(path)
 
-    def _parquet(self, path: Path, groups: list[int] | None = None) -> Iterator[pa.RecordBatch]:
+    def _parquet(
+        self, path: Path, groups: list[int] | None = None, use_threads: bool = False
+    ) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER)
         schema = file.schema_arrow
         wanted = self._wanted(schema.names, file.metadata.num_rows)
@@ -88,7 +90,7 @@ class Scan:
             path, metadata=file.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BUFFER
         )
         groups = list(range(file.metadata.num_row_groups)) if groups is None else groups
-        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=False)
+        yield from file.iter_batches(BATCH, row_groups=groups, columns=wanted, use_threads=use_threads)
 
     def _csv(self, path: Path) -> Iterator[pa.RecordBatch]:
         """Typed as long as every cell is of its column's type. From the first that is not, everything is read
@@ -209,12 +211,29 @@ def learnable(batches: Iterable[pa.RecordBatch]) -> tuple[Iterable[pa.RecordBatc
     """(the batches; some rows of them, to learn bins from). What can be read but once is kept, up to HELD
     bytes; raises JobError beyond."""
     if isinstance(batches, Scan):
-        return batches, batches.sample()
+        return batches, _gathered(batches.sample())
     if iter(batches) is batches:
         batches = _held(batches)
     batches = list(batches)
     step = sum(len(batch) for batch in batches) // SAMPLED
-    return batches, [_thinned(batch, step) for batch in batches]
+    return batches, _gathered(_thinned(batch, step) for batch in batches)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches, of up to BATCH rows where their types allow it: a small one takes
+    almost as long to count."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        rows = sum(map(len, held)) + len(batch)
+        if held and (rows > BATCH or batch.schema != held[0].schema):
+            yield from _combined(held)
+            held = []
+        held.append(batch)
+    yield from _combined(held)
+
+
+def _combined(held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return pa.Table.from_batches(held).combine_chunks().to_batches() if held else []
 
 
 def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from pyarrow import csv, feather
 
 from jobs.contract import JobError
 from jobs.monitor.profile import Profile, profile
-from jobs.monitor.scan import scan
+from jobs.monitor.scan import learnable, scan
 from jobs.monitor.schema import Field, Schema
 from jobs.spec import Feature, Spec
 from tests.monitor.test_profile import same, schema, table
@@ -119,3 +119,21 @@ def test_a_schema_is_read_from_model_yaml_or_from_the_data():
         Schema.infer(table(1).schema, time="when")
     with pytest.raises(JobError, match="schema"):
         Schema.from_dict({"fields": {"a": {"kind": "number"}}})
+
+
+def test_bins_are_learned_from_few_batches_of_the_same_rows(tmp_path):
+    data = table(5000)
+    pq.write_table(data[:3000], tmp_path / "a.parquet", row_group_size=700)
+    pq.write_table(data[3000:], tmp_path / "b.parquet", row_group_size=700)  # text has other dictionaries
+    _, some = learnable(scan(tmp_path, schema()))
+    (batch,) = some
+    expected = profile(data, schema())
+    same(expected, profile([batch], schema(), expected.blocks.edges))
+
+
+def test_bins_are_learned_where_files_differ_in_a_type(tmp_path):
+    pq.write_table(pa.table({"x": pa.array([1, 2])}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"x": pa.array([2.5])}), tmp_path / "b.parquet")
+    declared = Schema({"x": Field("x", "number")})
+    _, some = learnable(scan(tmp_path, declared))
+    assert [batch.num_rows for batch in some] == [2, 1]
