@@ -55,7 +55,7 @@ class Scan:
 
     def sample(self) -> Iterator[pa.RecordBatch]:
         """About SAMPLED rows, evenly from all over the files; of many row groups, from some of them."""
-        if any(path.suffix != ".parquet" for path in self.files):
+        if any(_kind(path) != ".parquet" for path in self.files):
             yield from (_thinned(batch, THINNED) for batch in self)
             return
         groups = []
@@ -72,9 +72,9 @@ class Scan:
                     yield _thinned(batch, step)
 
     def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
-        if path.suffix == ".parquet":
+        if _kind(path) == ".parquet":
             yield from self._parquet(path)
-        elif path.suffix == ".csv":
+        elif _kind(path) == ".csv":
             yield from self._csv(path)
         else:
             yield from self._arrow(path)
@@ -175,8 +175,8 @@ def scan(source: Path | Iterable[Path], schema: Schema | None = None, whole: boo
     files = []
     for path in sources:
         if path.is_dir():
-            files += sorted(found for found in path.rglob("*") if found.suffix in SUFFIXES)
-        elif path.is_file() and path.suffix in SUFFIXES:
+            files += sorted(found for found in path.rglob("*") if _kind(found) in SUFFIXES)
+        elif path.is_file() and _kind(path) in SUFFIXES:
             files.append(path)
         else:
             raise JobError(f"{path} is neither a folder nor a {', '.join(SUFFIXES)} file")
@@ -258,10 +258,14 @@ def _is_dictionary_worth(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _kind(path: Path) -> str:
+    return path.suffix.lower()  # `ROWS.CSV` is a file like any other
+
+
 def _schema_of(path: Path) -> pa.Schema:
-    if path.suffix == ".parquet":
+    if _kind(path) == ".parquet":
         return pq.read_schema(path)
-    if path.suffix == ".csv":
+    if _kind(path) == ".csv":
         from pyarrow import csv
 
         tolerant = csv.ParseOptions(invalid_row_handler=lambda row: "skip", newlines_in_values=True)
@@ -272,7 +276,7 @@ def _schema_of(path: Path) -> pa.Schema:
 
 
 def _ipc(path: Path, source: Any) -> Any:
-    if path.suffix == ".arrows":
+    if _kind(path) == ".arrows":
         return pa.ipc.open_stream(source)
     reader = pa.ipc.open_file(source)
     return _Batches(reader)

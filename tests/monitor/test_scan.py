@@ -121,6 +121,13 @@ def test_a_schema_is_read_from_model_yaml_or_from_the_data():
         Schema.from_dict({"fields": {"a": {"kind": "number"}}})
 
 
+def test_a_suffix_in_capitals_is_that_suffix(tmp_path):
+    for kind, path in write(tmp_path, table(50)).items():
+        loud = path.rename(tmp_path / f"{kind}.{kind.upper()}")
+        assert sum(map(len, scan(loud, schema()))) == 50
+    assert len(scan(tmp_path).files) == 5
+
+
 def test_bins_are_learned_from_few_batches_of_the_same_rows(tmp_path):
     data = table(5000)
     pq.write_table(data[:3000], tmp_path / "a.parquet", row_group_size=700)
