@@ -70,5 +70,5 @@ def show(title: str, ours: float, peer: float, unit: str = "s", bound: str = "")
     """One line: ours, the peer's, how many times ours goes into it."""
     ratio = peer / ours if ours else float("inf")
     print(
-        f"{title:<58} ours {ours:9.3f} {unit}   peer {peer:9.3f} {unit}   {ratio:8.2f}x   {bound}", flush=True
+        f"{title:<75} ours {ours:9.3f} {unit}   peer {peer:9.3f} {unit}   {ratio:8.2f}x   {bound}", flush=True
     )

@@ -4,6 +4,7 @@ up to fifty million."""
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from tests.bench import data
 from tests.bench.environments import environment
@@ -22,16 +23,20 @@ if mode == "baseline":
 elif mode == "window":
     reference = Profile.load(baseline)
     print(profile(scan(files, reference.schema), reference.schema, reference.blocks.edges).rows)
-else:  # each distance of each column, the reference read or loaded
+else:  # each distance of each column, and the verdict where there are days
+    from jobs.monitor.calibrate import calibrate
     from jobs.monitor.distances import between
-    if mode == "read":
-        schema = Schema.infer(scan(files).arrow_schema, time="time")
-        reference = profile(scan(files[0], schema), schema)
-    else:
+    if mode == "loaded":
         reference = Profile.load(baseline)
-    current = profile(scan(files[1], reference.schema), reference.schema, reference.blocks.edges)
+    else:
+        schema = Schema.infer(scan(files).arrow_schema, time="time" if mode == "days" else "")
+        reference = profile(scan(files[0], schema), schema)
+    edges = reference.blocks and reference.blocks.edges
+    current = profile(scan(files[1], reference.schema), reference.schema, edges)
     for name, column in reference.columns.items():
         print(name, between(column, current.columns[name]))
+    if edges:
+        print(calibrate(reference, current).shifts)
 """
 
 EVIDENTLY = """
@@ -95,33 +100,35 @@ def run() -> None:
 
 
 def against_peers() -> None:
-    """One million rows x 20, reference and current, from start to end of a fresh process. The monitor reads
-    the reference once, when the model is evaluated: a window is compared with its stored profile."""
+    """One million rows x 20, reference and current, from start to end of a fresh process. Three ways: as the
+    monitor does it, whose reference is read once, when the model is evaluated, and stored; both tables read
+    without their time, which is what Evidently does; both read, days counted and judged."""
     reference, current = data.files(2)
     once(OURS, "baseline", BASELINE, reference)
+    ways = {
+        "loaded": "1M x 20 window against a stored baseline, distances and verdict",
+        "tables": "1M x 20 both read, distances",
+        "days": "1M x 20 both read, days, distances and verdict",
+    }
     sides = in_turns(
-        {
-            "read": lambda: once(OURS, "read", BASELINE, reference, current),
-            "loaded": lambda: once(OURS, "loaded", BASELINE, reference, current),
+        {mode: partial(once, OURS, mode, BASELINE, reference, current) for mode in ways}
+        | {
             "one": lambda: once(OURS, "baseline", BASELINE, reference),
             "floor": lambda: once(BATCHES, reference, current),
             "whylogs": lambda: once(WHYLOGS, reference, python=environment("whylogs")),
         }
     )
     evidently = fresh(EVIDENTLY, reference, current, python=environment("evidently"), repeats=1)
-    both, loaded, one, floor, whylogs = (
-        sides[name] for name in ("read", "loaded", "one", "floor", "whylogs")
-    )
+    for mode, title in ways.items():
+        show(f"{title}; Evidently", sides[mode].seconds, evidently.seconds, bound=">= 150x")
     show(
-        "1M x 20 window against a stored baseline; Evidently",
-        loaded.seconds,
+        "  the least that reading both takes: scan + np.sort of batches",
+        sides["floor"].seconds,
         evidently.seconds,
-        bound=">= 150x",
     )
-    show("1M x 20 reference and current; Evidently", both.seconds, evidently.seconds, bound=">= 150x")
-    show("  the least that reading both takes: scan + np.sort of batches", floor.seconds, evidently.seconds)
-    show("  CPU time", both.cpu, evidently.cpu)
-    show("  peak memory", both.peak, evidently.peak, "MB")
+    show("  CPU time, both read", sides["tables"].cpu, evidently.cpu)
+    show("  peak memory, both read", sides["tables"].peak, evidently.peak, "MB")
+    one, whylogs = sides["one"], sides["whylogs"]
     show("1M x 20 baseline; whylogs' profile", one.seconds, whylogs.seconds, bound=">= 20x")
     show("  CPU time", one.cpu, whylogs.cpu)
     show("  peak memory", one.peak, whylogs.peak, "MB")
