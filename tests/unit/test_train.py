@@ -170,6 +170,18 @@ def test_a_time_to_come_holds_nothing_back_until_then(ledger, flights, monkeypat
     assert admit(later, "two")["admitted"]
 
 
+def test_an_event_without_id_or_source_is_one_cause_however_often_it_comes(ledger, flights, monkeypatch):
+    """As a program starts the machine itself, with a clock that is ahead."""
+    asked = requested(at="2099-01-01T00:00:00Z")
+    del asked["id"], asked["source"]
+    answers = []
+    for day in (1, 2):
+        monkeypatch.setattr(times, "now", lambda day=day: times.parse(f"2013-04-0{day}T00:00:00Z"))
+        answers.append(admit(asked, f"delivery-{day}"))
+    assert [answer["admitted"] for answer in answers] == [True, False]
+    assert answers[1]["reason"].endswith(f"was answered already, by run {answers[0]['run']}")
+
+
 def running(ledger, *runs, at="2013-04-01T00:00:00Z"):
     """Runs that were admitted, for causes of this time."""
     for run in runs:

@@ -109,7 +109,8 @@ def sent_at(event: Event) -> str:
     """The event's own time. A stranger may put any on it; one that is yet to come counts as now: a training
     of that time would hold back all that happens until then."""
     at = time_of(event)
-    return at if event["source"].startswith("evergreen.") else min(at, times.iso(times.now()))
+    ours = str(event.get("source")).startswith("evergreen.")
+    return at if ours else min(at, times.iso(times.now()))
 
 
 def _own_cause(event: Event, detail: Event) -> Cause:
@@ -117,7 +118,8 @@ def _own_cause(event: Event, detail: Event) -> Cause:
     sent = sent_at(event)
     given = detail.get("cause")
     if not given:
-        return Cause("program", str(event.get("id") or sent), sent, event.get("account") or event["source"])
+        id = str(event.get("id") or time_of(event))  # the clock's would make each delivery a cause of its own
+        return Cause("program", id, sent, event.get("account") or event.get("source") or "program")
     try:
         at = min(time_of(event, given["at"]), sent)
         return Cause(given["kind"], given["id"], at, given["by"])
