@@ -139,9 +139,11 @@ def _shares(column: pa.Array, name: str) -> pa.Array:
 
 
 def as_text(column: pa.Array, name: str) -> pa.Array:
-    """Ids or classes; NaN is missing. Raises JobError for a type that has no text."""
+    """Ids or classes; numbers as in requests (Arrow writes 1e10 as `1e+10`), NaN is missing. Raises JobError
+    for a type that has no text."""
     if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        known = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        return pa.array([text(value) for value in known.to_pylist()], pa.string())
     try:
         return column.cast(pa.string())
     except pa.ArrowException:
