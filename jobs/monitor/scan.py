@@ -148,7 +148,7 @@ class Scan:
         with pa.memory_map(str(path)) as source:
             for batch in _ipc(path, source):
                 wanted = self._wanted(batch.schema.names, len(batch))
-                yield batch.select(wanted)
+                yield _widened(batch.select(wanted))
 
     def _wanted(self, names: list[str], rows: int | None) -> list[str]:
         """The columns to read; the others are noted in `extra`."""
@@ -223,7 +223,7 @@ def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows in fewer batches, of up to BATCH rows where their types allow it: a small one takes
     almost as long to count."""
     held: list[pa.RecordBatch] = []
-    for batch in batches:
+    for batch in map(_widened, batches):
         rows = sum(map(len, held)) + len(batch)
         if held and (rows > BATCH or batch.schema != held[0].schema):
             yield from _combined(held)
@@ -234,6 +234,16 @@ def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _combined(held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     return pa.Table.from_batches(held).combine_chunks().to_batches() if held else []
+
+
+def _widened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """With places for the texts of all files: pandas keeps those of one in 8 bits, where they are few."""
+    schema = batch.schema
+    for at, field in enumerate(schema):
+        if pa.types.is_dictionary(field.type) and field.type.index_type.bit_width < 32:
+            wide = pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered)
+            schema = schema.set(at, field.with_type(wide))
+    return batch if schema == batch.schema else batch.cast(schema)
 
 
 def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from pyarrow import csv, feather
 
 from jobs.contract import JobError
 from jobs.monitor.profile import Profile, profile
-from jobs.monitor.scan import learnable, scan
+from jobs.monitor.scan import joined, learnable, scan
 from jobs.monitor.schema import Field, Schema
 from jobs.spec import Feature, Spec
 from tests.monitor.test_profile import same, schema, table
@@ -144,3 +144,15 @@ def test_bins_are_learned_where_files_differ_in_a_type(tmp_path):
     declared = Schema({"x": Field("x", "number")})
     _, some = learnable(scan(tmp_path, declared))
     assert [batch.num_rows for batch in some] == [2, 1]
+
+
+def test_texts_of_several_files_are_more_than_the_indices_of_one_reach(tmp_path):
+    """As pandas writes categories: 100 in each file, numbered in 8 bits."""
+    small = pa.dictionary(pa.int8(), pa.string())
+    for name in "ab":
+        texts = pa.array([f"{name}{number % 100}" for number in range(1000)]).dictionary_encode()
+        feather.write_feather(pa.table({"c": texts.cast(small)}), str(tmp_path / f"{name}.feather"))
+    files = scan(tmp_path)
+    assert len(joined(files).take([0, 1999])) == 2
+    for batches in (files, [batch.cast(pa.schema({"c": small})) for batch in files]):
+        assert sum(map(len, learnable(batches)[1])) == 2000
