@@ -324,6 +324,7 @@ def test_a_cron_expression_is_what_scheduler_takes(fields):
         ("0 6 1 JUM ? *", "month JUM is not 1 to 12 or JAN to DEC"),
         ("0 6 ? * 0 *", "day of the week 0 is not 1 to 7 or SUN to SAT"),
         ("0 6 ? * 6#6 *", "'6#6' is no day of the week"),
+        ("0 6 ? * 2#1,2#3 *", "day of the week 2#1,2#3 names several, and one with # must be the only one"),
         ("0 6 * * ? 26", "year 26 is not 1970 to 2199"),
         ("0/0 6 * * ? *", "'0/0' is no minute"),
         ("0,,5 6 * * ? *", "'' is no minute"),

@@ -63,6 +63,8 @@ def check(expression: str) -> None:
     if (days == "?") == (weekdays == "?"):
         raise ValueError("one of day of the month and day of the week must be ?, and one not")
     if days == "?":
+        if "#" in weekdays and "," in weekdays:
+            raise ValueError(f"day of the week {weekdays} names several, and one with # must be the only one")
         _WEEKDAY.values(_OF_MONTH.sub(r"\1", "7" if weekdays == "L" else weekdays))
         return
     first = min(_DAY.values(",".join(_plain(item) for item in days.split(","))))
