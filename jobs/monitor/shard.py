@@ -170,12 +170,13 @@ def count_files(
     made.counted = {name: getattr(problems, name) for name in COUNTED}
     made.skipped = sum(scan.skipped.values())
     made.problems = [f"{path}: {rows} broken rows" for path, rows in scan.skipped.items()]
-    made.files = {_mark(path, path.name): path.name for path in scan.files}
+    made.files = {_mark(path, str(path.resolve())): path.name for path in scan.files}
     return made
 
 
 def _mark(path: Path, name: str) -> str:
-    """Of a file: its name in the window, its size and its beginning, as one digest."""
+    """Of a file: its name, from where a window's files begin or of data files the whole path, its size and its
+    beginning, as one digest."""
     with path.open("rb") as file:
         beginning = file.read(BEGINNING)
     return blake2b(f"{name}:{path.stat().st_size}:".encode() + beginning, digest_size=16).hexdigest()

@@ -150,6 +150,19 @@ def test_shards_are_counted_merged_and_judged(
     assert "merge: 0.parquet and 1 more would count twice" in capsys.readouterr().err
 
 
+def test_files_of_two_folders_are_two_whatever_they_are_called_and_hold(files: Path) -> None:
+    """As they are in one pass: of two days without a row, both files are a header."""
+    learn(files, "--time", "at", "--id", "id")
+    header = pq.read_table(files / "current.parquet").slice(0, 0)
+    span = ["--start", "2026-03-01", "--end", "2026-03-08"]
+    for day in ("day=1", "day=2"):
+        (files / day).mkdir()
+        csv.write_csv(header, files / day / "rows.csv")
+        known = ["--baseline", files / "baseline", "--data", files / day, *span]
+        assert run("profile", *known, "--output", files / "shards" / day) == 0
+    assert run("merge", files / "shards", "--output", files / "merged") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
