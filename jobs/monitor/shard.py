@@ -175,8 +175,8 @@ def count_files(
 
 
 def _mark(path: Path, name: str) -> str:
-    """Of a file: its name, from where a window's files begin or of data files the whole path, its size and its
-    beginning, as one digest."""
+    """Of a file: its name in the window (the path of a data file), its size and its beginning, as one
+    digest."""
     with path.open("rb") as file:
         beginning = file.read(BEGINNING)
     return blake2b(f"{name}:{path.stat().st_size}:".encode() + beginning, digest_size=16).hexdigest()
