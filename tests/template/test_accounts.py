@@ -133,6 +133,7 @@ def test_what_one_forwards_the_other_takes_and_nothing_else(
     assert admitted(receiver) - events <= {
         # Its sender and name are those of what may come; where it comes from and what of, the rules ask.
         "s3-object-created.dataset",
+        "s3-object-created.export",
         "s3-object-created.batch",
     }
     assert events <= admitted(receiver)
