@@ -31,7 +31,7 @@ class Outcome:
 
     def words(self) -> str:
         """`more than 1500`, `billing or other`; empty where nothing was declared."""
-        return " or ".join(self.values) if self.threshold is None else f"more than {self.threshold:g}"
+        return " or ".join(self.values) if self.threshold is None else f"more than {self.threshold:.15g}"
 
     def states(self, column: pa.Array | np.ndarray) -> np.ndarray:
         """int8 per row: NEGATIVE, POSITIVE or UNKNOWN."""

@@ -157,6 +157,7 @@ def test_the_outcome_that_the_bias_counts_is_named() -> None:
     dear = evaluation(BINARY) | {"outcome": Outcome(threshold=1500.0).words()}
     assert "The outcome that counts is more than 1500." in card.render("m", dear, EXPLANATION)
     assert Outcome(("billing", "other")).words() == "billing or other"
+    assert Outcome(threshold=1234567.0).words() == "more than 1234567"
 
 
 def test_bias_is_reported_as_clarify_does() -> None:
