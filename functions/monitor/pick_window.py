@@ -31,12 +31,13 @@ LEDGER = Ledger(settings.required("TABLE"))
 
 @dataclass(frozen=True)
 class Window:
-    """[start, end) of one model, asked for by one cause."""
+    """[start, end) of one model, for one cause; `asked`: the cause names it, and may name others too."""
 
     model: str
     start: datetime
     end: datetime
     cause: events.Cause
+    asked: bool = False
 
     @property
     def key(self) -> str:
@@ -45,8 +46,9 @@ class Window:
 
     @property
     def name(self) -> str:
-        """One per window and cause: a window may be analysed again on demand, say when labels came late."""
-        return names.digest(f"{self.model}:{self.key}:{self.cause.key}")
+        """One per window and cause: a window may be analysed again on demand, say when labels came late. What
+        a cause leaves open may come out as another window later (see events.sent_at), and is still one."""
+        return names.digest(f"{self.model}:{self.key if self.asked else ''}:{self.cause.key}")
 
     def as_dict(self) -> dict[str, str]:
         """As it travels in payloads."""
@@ -119,7 +121,7 @@ def window_of(
             start = max(start, min(end, times.parse(champion["promoted_at"])))
     if start > end or (asked and start == end):
         raise EventInvalid(f"the window's start, {times.iso(start)}, is not before its end, {times.iso(end)}")
-    return Window(model, start, end, cause)
+    return Window(model, start, end, cause, bool(asked))
 
 
 def claim(window: Window, known: dict[str, Any] | None, execution: str) -> str:
@@ -154,7 +156,7 @@ def claim(window: Window, known: dict[str, Any] | None, execution: str) -> str:
         LEDGER.commit(claimed, put(window.model, f"WINDOW#{window.key}", record, unchanged, **values))
     except AwsConflict as conflict:
         if 0 in conflict.failed:
-            return f"{window.cause.key} was answered already, for {window.key}"
+            return f"{window.cause.key} was answered already"
         return f"another execution has just begun to analyse {window.key}"
     return ""
 

@@ -70,6 +70,18 @@ def pick(event, name="one"):
     return pick_window.handler({"event": event, "execution": execution(name, "monitor")}, world.CONTEXT)
 
 
+def test_a_request_of_a_time_to_come_is_answered_once(bucket, monkeypatch):
+    """It is for the window until now, which is another one when it is delivered again."""
+    captured(bucket, "2013-04-07T10:00:00Z", 50)
+    event = asked("", "") | {"time": "2099-01-01T00:00:00Z", "detail": {"model": "flights"}}
+    plans = []
+    for second in (0, 5):
+        monkeypatch.setattr(times, "now", lambda at=f"2013-04-08T00:00:0{second}Z": times.parse(at))
+        plans.append(pick(event, f"delivery-{second}"))
+    assert [plan["status"] for plan in plans] == ["Ready", "Dropped"]
+    assert plans[0]["window"]["end"] == "2013-04-08T00:00:00Z"
+
+
 def test_a_scheduled_window_ends_at_the_scheduled_time(bucket, ledger):
     for day, rows in ((31, 50), (1, 4), (5, 6), (8, 50)):
         month = 3 if day == 31 else 4
