@@ -27,7 +27,6 @@ from jobs.monitor.sketch import Distinct
 __all__ = ["Blocks", "Column", "Edges", "NumberColumn", "Profile", "StringColumn", "profile"]
 
 DAY = timedelta(days=1)
-WORKERS = 2
 FORMAT = 2
 
 
@@ -146,15 +145,15 @@ def profile(
             edges = Edges.of(profile(some, schema, block=None), bins, categories)
         blocks = Blocks(edges, round(block.total_seconds() * 1e6))
     made = Profile(schema, blocks)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        counted = Counted([], None)
-        for batch in _limited(batches):  # read, and split by time, while the threads count the one before
+    before: Counted | None = None
+    with ThreadPoolExecutor(1) as pool:
+        for batch in _limited(batches):  # read, and split by time, while a thread counts the one before
             split = _split(made, batch)
-            counted.wait()
-            before, counted = counted, _begin(made, batch, split, pool)
-            before.add_rows(made.duplicates)
-        counted.wait()
-        counted.add_rows(made.duplicates)
+            if before:
+                before.complete(made.duplicates)
+            before = _begin(made, batch, split, pool)
+        if before:
+            before.complete(made.duplicates)
     for name, rows in getattr(source, "extra", {}).items():
         made.extra[name] = made.extra.get(name, 0) + rows
     return made
@@ -162,24 +161,22 @@ def profile(
 
 @dataclass(frozen=True)
 class Counted:
-    """A batch that threads are at work on."""
+    """A batch that a thread is at work on: `work` are the columns that it has not begun."""
 
-    futures: list[Future]
-    hashes: RowHash | None
+    work: deque[tuple[Any, ...]]
+    thread: Future
+    hashes: RowHash
 
-    def wait(self) -> None:
-        """Raises what a thread raised."""
-        for future in self.futures:
-            future.result()
-
-    def add_rows(self, duplicates: Distinct) -> None:
-        if self.hashes:
-            duplicates.update(finish(self.hashes.values))
+    def complete(self, duplicates: Distinct) -> None:
+        """Lends the thread a hand, then counts the rows. Raises what the thread raised."""
+        _take(self.work)
+        self.thread.result()
+        duplicates.update(finish(self.hashes.values))
 
 
 def _begin(made: Profile, batch: pa.RecordBatch, split: Split | None, pool: ThreadPoolExecutor) -> Counted:
-    """Lets the threads take the batch's columns one by one: no column depends on another, so that the result
-    does not depend on which thread was faster."""
+    """Lets a thread take the batch's columns one by one, text first, as some of it takes longest. No column
+    depends on another, so that the result does not depend on which thread was faster."""
     made.rows += len(batch)
     blocks, hashes = made.blocks, RowHash(len(batch))
     cut = blocks.cut(split) if blocks and split else None
@@ -190,14 +187,15 @@ def _begin(made: Profile, batch: pa.RecordBatch, split: Split | None, pool: Thre
         counted = blocks if blocks and name in blocks.edges else None
         index = batch.schema.get_field_index(name)
         if index >= 0:
-            work.append((column, batch.column(index), hashes, counted, cut))
+            put = work.appendleft if isinstance(column, StringColumn) else work.append
+            put((column, batch.column(index), hashes, counted, cut))
         else:
             _count_absent(column, len(batch), counted, cut)
     roles = {made.schema.id, made.schema.time, made.schema.target, *made.schema.protected}
     for name in batch.schema.names:
         if name not in made.columns and name not in roles:
             made.extra[name] = made.extra.get(name, 0) + len(batch)
-    return Counted([pool.submit(_take, work) for _ in range(WORKERS)], hashes)
+    return Counted(work, pool.submit(_take, work), hashes)
 
 
 def _take(work: deque[tuple[Any, ...]]) -> None:
