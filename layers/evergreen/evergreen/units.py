@@ -154,7 +154,7 @@ def rate(seconds: float) -> str:
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         count, rest = divmod(seconds, size)
         if count and not rest:
-            return f"rate({int(count)} {unit}{'' if count == 1 else 's'})"
+            return f"rate({counted(int(count), unit)})"
     raise ValueError(f"{seconds} s is not a whole number of minutes")
 
 
